@@ -1,0 +1,164 @@
+/* core.h - what the files of the core share and the public header does not
+ * show: the cell table, and a layer as found in a blob and laid in an arena.
+ */
+#ifndef VG_CORE_H
+#define VG_CORE_H
+
+#include <stddef.h>
+
+#include "fx.h"
+#include "vgrad.h"
+
+/* For our own mistakes only; define it as assert where there is one. */
+#ifndef VG_ASSERT
+#define VG_ASSERT(truth) ((void)0)
+#endif
+
+enum {
+    VG_MAX_GATES = 4,
+    VG_MAX_EXP = 14,
+    VG_HEADER = 24, /* bytes */
+    VG_CHANNEL = 8,
+    VG_STATE_HEADER = 8
+};
+
+/* Flags of the header. */
+enum { VG_HAS_SCALING = 1, VG_HAS_READOUT = 2 };
+
+/* The byte "fields" of BLOB.md. */
+enum {
+    VG_G_MASK = 3,
+    VG_G_TANH = 0,
+    VG_G_4S2 = 1,
+    VG_G_S = 2,
+    VG_H_MASK = 3 << 2,
+    VG_H_TANH = 0 << 2,
+    VG_H_2S1 = 1 << 2,
+    VG_H_IDENTITY = 2 << 2,
+    VG_OUTPUT_GATE = 1 << 4,
+    VG_FORGET_GATE = 1 << 5,
+    VG_RECURRENT = 1 << 6,
+    VG_FEEDBACK = 1 << 7
+};
+
+/* One affine map, rows x columns: a = W z + b, a row on its own exponent.
+ * Places are offsets into the blob, so that the struct, and with it an arena,
+ * has one size on every machine. */
+typedef struct {
+    uint32_t weights; /* row-major, stride columns apart */
+    uint32_t biases;  /* int32[rows]; 0: none */
+    uint32_t exps;    /* the accumulator's: uint8[1], or [rows] if bits == 8 */
+    uint32_t rows;
+    uint32_t columns;
+    uint32_t stride;
+    uint8_t bits;    /* 16 or 8 */
+    uint8_t arg_exp; /* of the result */
+    uint16_t reserved;
+} vg_map;
+
+/* A layer: where it is in the blob and, after vg_run_init, in the arena. */
+typedef struct {
+    vg_map map; /* of all gates: rows is their sum; biases, arg_exp unused */
+    uint32_t gate_rows[VG_MAX_GATES];
+    uint32_t gate_biases[VG_MAX_GATES];
+    uint8_t gate_exp[VG_MAX_GATES]; /* of the argument */
+    uint32_t n_gates;
+    uint32_t initial; /* a state image in the blob; 0: zeros */
+    uint32_t n_r;     /* int16 values of r = [h; i; o] in the state */
+    uint32_t c;       /* arena: int32[n_c], q20 */
+    uint32_t z;       /* arena: int16 [x; r] */
+    uint32_t n_c;     /* n, or 0 for a cell without c */
+    uint16_t n_in;
+    uint16_t n;
+    uint16_t block;
+    uint8_t cell;
+    uint8_t fields;
+    uint8_t h_exp;
+    uint8_t reserved[3];
+} vg_layer;
+
+typedef struct {
+    vg_map map;      /* columns [h; x]; rows is 0 where there is no readout */
+    uint32_t n_h;    /* columns of h */
+    uint32_t output; /* vg_output */
+    uint32_t a;      /* arena: the gates' arguments, one layer at a time */
+    uint32_t logits; /* arena: int16[n_out] */
+} vg_readout;
+
+/* A cell: its gates, as data, and one function over the whole layer. */
+typedef struct {
+    const char *name;
+    const char *gates;     /* one letter each, in blob order */
+    const char *functions; /* of each: s logistic, t tanh, r relu, g by field */
+    const char *shared;    /* gates of which a block has only one */
+    const char *optional;  /* gates that a field can leave out */
+    const char *cells;     /* gates whose bias is a cell's */
+    const char *carry;     /* int32 states beside h */
+    uint8_t fields;        /* the defaults */
+    uint8_t free_fields;   /* 0: the defaults are the only ones */
+    /* From a (the arguments of the gates, gate by gate; overwritten), c and r
+     * of the step before to c and r of this one.  Returns how many unbounded
+     * values it clamped.  a_clamps: of the affine map. */
+    uint32_t (*unit)(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r,
+                     fx_clamps a_clamps);
+} vg_cell;
+
+enum { VG_N_CELLS = 5 };
+extern const vg_cell vg_cells[VG_N_CELLS];
+
+/* ---- walk.c --------------------------------------------------------- */
+
+static inline uint32_t get16(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+    return get16(p) | get16(p + 2) << 16;
+}
+
+/* A walk over a blob: at is the next record's offset, end that of the CRC. */
+typedef struct {
+    const uint8_t *blob;
+    uint32_t at;
+    uint32_t end;
+    uint32_t n_in; /* what the next layer reads */
+    uint8_t bits;
+} vg_walk;
+
+/* Step over count items of size bytes and the padding after them, which must
+ * be zero; *at gets their place.  count < 2^37 and size <= 4, so that nothing
+ * overflows 64 bits.  VG_E_SIZE, _FORMAT. */
+int vg_walk_skip(vg_walk *w, uint64_t count, uint32_t size, uint32_t *at);
+
+vg_walk vg_walk_start(const vg_model *m);
+int vg_walk_layer(vg_walk *w, vg_layer *l);
+int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r);
+int vg_has_readout(const vg_model *m);
+
+/* One layer's state in bytes: c, then r, then zeros up to a multiple of 4. */
+uint32_t vg_image_size(const vg_layer *l); /* < 2^20 */
+int vg_image_ok(const vg_layer *l, const uint8_t *image);
+
+/* ---- blob.c --------------------------------------------------------- */
+
+uint32_t vg_blob_crc(const vg_model *m);
+
+/* ---- layer.c -------------------------------------------------------- */
+
+/* a[rows] = sat16(rs(b + W z, E - arg_exp)) for z = [z1; z2], z1 the first n1
+ * of the columns. */
+fx_clamps vg_affine(const uint8_t *blob, const vg_map *m, const vg_sig *z1,
+                    uint32_t n1, const vg_sig *z2, vg_sig *a);
+
+/* logits and y from h of the last layer and the model's x. */
+uint32_t vg_readout_step(const uint8_t *blob, const vg_readout *r,
+                         uint8_t logit_exp, const vg_sig *h, const vg_sig *x,
+                         vg_sig *logits, vg_sig *y);
+
+/* One step of a layer whose x is already in z. */
+uint32_t vg_layer_step(const uint8_t *blob, const vg_layer *l, int32_t *c,
+                       vg_sig *z, vg_sig *a);
+
+#endif

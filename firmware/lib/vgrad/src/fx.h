@@ -1,0 +1,62 @@
+/* fx.h - every rounding and clamp of the core.  docs/numbers.md has the names.
+ *
+ * A floor shift of a negative number is written as ~(~x >> n), which C99
+ * defines; gcc and clang make one arithmetic shift of it.
+ */
+#ifndef VG_FX_H
+#define VG_FX_H
+
+#include <stdint.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "vgrad reads its blobs in place: the machine must be little-endian"
+#endif
+
+/* How often a value was clamped, from below and from above. */
+typedef struct {
+    uint32_t low;
+    uint32_t high;
+} fx_clamps;
+
+/* floor(x / 2^n), n in 0..62. */
+static inline int64_t fx_floor(int64_t x, int n)
+{
+    return x >= 0 ? x >> n : ~(~x >> n);
+}
+
+static inline int32_t fx_floor32(int32_t x, int n)
+{
+    return x >= 0 ? x >> n : ~(~x >> n);
+}
+
+/* rs: floor((x + 2^(n-1)) / 2^n), n in 1..62, |x| < 2^62. */
+static inline int64_t fx_rs(int64_t x, int n)
+{
+    return fx_floor(x + ((int64_t)1 << (n - 1)), n);
+}
+
+static inline int32_t fx_clamp(int64_t x, int32_t lo, int32_t hi, fx_clamps *k)
+{
+    if (x < lo) {
+        k->low++;
+        return lo;
+    }
+    if (x > hi) {
+        k->high++;
+        return hi;
+    }
+    return (int32_t)x;
+}
+
+static inline int16_t fx_sat16(int64_t x, fx_clamps *k)
+{
+    return (int16_t)fx_clamp(x, INT16_MIN, INT16_MAX, k);
+}
+
+/* A carried state: q20 within +-1024. */
+static inline int32_t fx_sat30(int64_t x, fx_clamps *k)
+{
+    return fx_clamp(x, -((int32_t)1 << 30), (int32_t)1 << 30, k);
+}
+
+#endif

@@ -1,0 +1,108 @@
+/* lut.h - sigmoid, tanh and exp from tables, correctly rounded everywhere.
+ *
+ * The specification is the rounded function itself, so other executors may
+ * compute it in their own way and still get the same bits.  The cubics were
+ * searched for (tools/gen_lut.py) and every argument was checked.
+ *
+ * With VG_SMALL_TABLES the rows for z < 0 are left out and the symmetry takes
+ * their place: 2,328 bytes for sigmoid and tanh instead of 4,632, same bits.
+ */
+#ifndef VG_LUT_H
+#define VG_LUT_H
+
+#include <stdint.h>
+
+#include "fx.h"
+
+/* Row i holds the cubic around z = i * 2^bits - LUT_ORIGIN.  c0 is q30, the
+ * rounding half included; every further coefficient has its scale below. */
+struct lut_seg {
+    int32_t c0, c1;
+    int16_t c2, c3;
+};
+
+enum {
+    LUT_ONE = 1 << 14,    /* 1.0 in q14 */
+    LUT_SIGMOID_BITS = 9, /* a row covers 2^bits arguments */
+    LUT_TANH_BITS = 8,
+#ifdef VG_SMALL_TABLES
+    LUT_ORIGIN = 0,
+    LUT_SIGMOID_SEGS = 65,
+    LUT_TANH_SEGS = 129,
+#else
+    LUT_ORIGIN = 32768,
+    LUT_SIGMOID_SEGS = 129,
+    LUT_TANH_SEGS = 257,
+#endif
+    LUT_EXP_SEGS = 192
+};
+
+extern const struct lut_seg lut_sigmoid_seg[LUT_SIGMOID_SEGS];
+extern const struct lut_seg lut_tanh_seg[LUT_TANH_SEGS];
+extern const uint32_t lut_exp_seg[LUT_EXP_SEGS]; /* exp(-i / 16), q31 */
+
+/* With d = z - centre of the row, -2^(bits-1) <= d < 2^(bits-1), and floors:
+ *
+ *     u = c2 + c3 d / 2^12
+ *     t = c1 + u d / 2^(bits+2)
+ *     y = (c0 + t d) / 2^16                                            q14
+ *
+ * for z in [-LUT_ORIGIN, 32768].  Nothing leaves int32: c2 and c3 are int16, so
+ * |u| <= 2^15 + 2^11 and |u d| < 2^23.1; |c1| <= 2^(26-bits) gives |t d| <
+ * 2^25.1, and |c0| <= 2^30 + 2^15.  gen_lut.py --check looks at every value. */
+static inline int32_t lut_cubic(const struct lut_seg *seg, int32_t z, int bits)
+{
+    int32_t half = 1 << (bits - 1);
+    uint32_t at = (uint32_t)(z + LUT_ORIGIN + half);
+    const struct lut_seg *s = &seg[at >> bits];
+    int32_t d = (int32_t)(at & ((1u << bits) - 1u)) - half;
+    int32_t u = s->c2 + fx_floor32(s->c3 * d, 12);
+    int32_t t = s->c1 + fx_floor32(u * d, bits + 2);
+
+    return fx_floor32(s->c0 + t * d, 16);
+}
+
+/* floor(2^14 / (1 + exp(-z / 2^11)) + 1/2), q14, for z in [-32768, 32767]. */
+static inline int32_t lut_sigmoid(int32_t z_q11)
+{
+    int negative = LUT_ORIGIN == 0 && z_q11 < 0;
+    int32_t y =
+        lut_cubic(lut_sigmoid_seg, negative ? -z_q11 : z_q11, LUT_SIGMOID_BITS);
+
+    return negative ? LUT_ONE - y : y;
+}
+
+/* floor(2^14 tanh(z / 2^12) + 1/2), q14, for z in [-32768, 32767]. */
+static inline int32_t lut_tanh(int32_t z_q12)
+{
+    int negative = LUT_ORIGIN == 0 && z_q12 < 0;
+    int32_t y =
+        lut_cubic(lut_tanh_seg, negative ? -z_q12 : z_q12, LUT_TANH_BITS);
+
+    return negative ? -y : y;
+}
+
+/* floor(2^16 exp(-d / 2^e) + 1/2), q16, for d in [0, 65535], e in [0, 14].
+ *
+ * With u = d 2^(14-e) = 1024 i + g:  exp(-i / 16) from the table, times
+ * 1 - f + f^2/2 - f^3/6 + f^4/24 - f^5/120 for f = g / 2^14 < 1/16, by Horner's
+ * rule in q31: each bracket is positive and at most 1, the remainder f^6/720 is
+ * below 2^-33, and the product stays below 2^63.  The result is 0 from
+ * d / 2^e = 17 ln 2 = 11.78 on, so the table ends at 12. */
+static inline uint32_t lut_exp(uint32_t d, int e)
+{
+    static const uint32_t inverse_factorial_q31[] = {
+        17895697u, 89478485u, 357913941u, 1073741824u, 2147483648u, 2147483648u,
+    };
+    uint32_t u = d << (14 - e);
+    uint32_t i = u >> 10, g = u & 1023u, p = 0;
+    int k;
+
+    if (i >= LUT_EXP_SEGS)
+        return 0;
+    for (k = 0; k < 6; k++)
+        p = inverse_factorial_q31[k] - (uint32_t)(((uint64_t)p * g) >> 14);
+    return (uint32_t)(((uint64_t)lut_exp_seg[i] * p + (1ull << 45)) >> 46);
+}
+
+#endif
