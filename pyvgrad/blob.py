@@ -1,0 +1,356 @@
+"""Bytes to integers and back: the blob of ``firmware/lib/vgrad/BLOB.md``, version 1.
+
+``parse`` checks all that the C core's ``vg_model_open`` checks and refuses the same
+blobs, so a file that this module reads is one that a board opens.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from pyvgrad.cells import (
+    CELLS,
+    MODES,
+    OUTPUTS,
+    Layer,
+    Readout,
+    Shape,
+    decode_fields,
+    encode_fields,
+)
+from pyvgrad.errors import BlobError
+from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout, Scaling
+
+VERSION = 1
+_HEADER = struct.Struct("<4sHHIHHBBBBBBH")
+_LAYER = struct.Struct("<BBBBHHHH")
+_READOUT = struct.Struct("<BBBBHH")
+_CELL_OF = {c.code: c for c in CELLS.values()}
+
+
+# ---- writing -------------------------------------------------------------
+
+
+def _pad4(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def _matrix(weights: Ints, bits: int) -> bytes:
+    rows, columns = weights.shape
+    padded = np.zeros((rows, columns + -columns % 4), f"<i{bits // 8}")
+    padded[:, :columns] = weights
+    return padded.tobytes()
+
+
+def _exps(exps: list[Ints], bits: int) -> bytes:
+    values = np.concatenate([e if bits == 8 else e[:1] for e in exps])
+    return _pad4(values.astype(np.uint8).tobytes())
+
+
+def state_image(c: Ints | None, r: Ints) -> bytes:
+    """One layer's state as in a saved state: int32 c, then int16 r, padded to 4."""
+    head = b"" if c is None else c.astype("<i4").tobytes()
+    return head + _pad4(r.astype("<i2").tobytes())
+
+
+def _pack_layer(q: QLayer, bits: int) -> bytes:
+    layer = q.layer
+    flags = layer.cell_biases | layer.gate_biases << 1 | (q.r0 is not None) << 2
+    parts = [
+        _LAYER.pack(
+            layer.row.code,
+            encode_fields(layer),
+            flags,
+            q.h_exp,
+            layer.n,
+            layer.block,
+            layer.n_in,
+            0,
+        ),
+        _exps([q.exps[k] for k in layer.gates], bits),
+        *(_matrix(q.weights[k], bits) for k in layer.gates),
+        *(q.biases[k].astype("<i4").tobytes() for k in layer.gates if k in q.biases),
+    ]
+    if q.r0 is not None:
+        parts.append(state_image(q.c0, q.r0))
+    return _pad4(b"".join(parts))
+
+
+def _pack_readout(q: QReadout, bits: int) -> bytes:
+    r = q.readout
+    flags = r.biases | bool(r.shortcuts) << 1
+    head = _READOUT.pack(
+        OUTPUTS.index(r.output), flags, q.logit_exp, 0, r.n_out, r.n_in
+    )
+    biases = b"" if q.biases is None else q.biases.astype("<i4").tobytes()
+    return head + _exps([q.exps], bits) + _matrix(q.weights, bits) + biases
+
+
+def _pack_scaling(s: Scaling) -> bytes:
+    table = np.zeros(len(s.offset), _SCALING)
+    table["offset"], table["mult"], table["shift"] = s.offset, s.mult, s.shift
+    return table.tobytes()
+
+
+_SCALING = np.dtype(
+    [("offset", "<i4"), ("mult", "<i2"), ("shift", "u1"), ("pad", "u1")]
+)
+
+
+def pack(model: QModel) -> bytes:
+    """Write a model as a blob.  BlobError if it is not one that a core would open."""
+    _require(model.weight_bits in (8, 16), "model", f"{model.weight_bits}-bit weights")
+    try:
+        blob = _pack(model)
+    except (struct.error, UnicodeEncodeError) as error:
+        raise BlobError(f"the model does not fit a blob: {error}") from None
+    # NumPy narrows silently: what reads back must be what was written.
+    if parse(blob) != model:
+        raise BlobError("the model has a value out of the range of its field in a blob")
+    return blob
+
+
+def _pack(model: QModel) -> bytes:
+    body = b"".join(
+        [
+            _pack_scaling(model.scaling) if model.scaling else b"",
+            *(_pack_layer(q, model.weight_bits) for q in model.layers),
+            _pack_readout(model.readout, model.weight_bits) if model.readout else b"",
+            *(
+                tag.encode("ascii") + struct.pack("<I", len(data)) + _pad4(data)
+                for tag, data in model.sections
+            ),
+        ]
+    )
+    head = _HEADER.pack(
+        b"VGRD",
+        VERSION,
+        len(model.layers),
+        _HEADER.size + len(body) + 4,
+        model.shape.n_in,
+        model.shape.n_out,
+        model.weight_bits,
+        0,
+        MODES.index(model.shape.mode),
+        model.x_exp,
+        model.count_exp,
+        (model.scaling is not None) | (model.readout is not None) << 1,
+        0,
+    )
+    data = head + body
+    return data + struct.pack("<I", zlib.crc32(data))
+
+
+# ---- reading -------------------------------------------------------------
+
+
+class _Reader:
+    """Takes records off the front of a blob and never reads past its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, n: int, what: str) -> bytes:
+        if n > len(self.data) - self.at:
+            raise BlobError(f"the blob ends inside {what}: it is cut short or damaged")
+        self.at += n
+        return self.data[self.at - n : self.at]
+
+    def array(self, dtype: str, n: int, what: str) -> Ints:
+        size = np.dtype(dtype).itemsize * n
+        raw = self.take(size + -size % 4, what)
+        _require(not any(raw[size:]), what, "padding that is not zero")
+        return np.frombuffer(raw, dtype, n).astype(np.int64)
+
+
+def _require(ok: bool, where: str, what: str) -> None:
+    if not ok:
+        raise BlobError(f"{where}: {what}; this version of pyvgrad does not admit it")
+
+
+def _read_exps(
+    reader: _Reader, rows: list[int], bits: int, args: list[int], where: str
+) -> list[Ints]:
+    n = sum(rows) if bits == 8 else len(rows)
+    flat = reader.array("u1", n, where)
+    split = (
+        np.split(flat, np.cumsum(rows)[:-1])
+        if bits == 8
+        else [np.full(r, e) for r, e in zip(rows, flat, strict=True)]
+    )
+    for e, arg in zip(split, args, strict=True):
+        _require(
+            bool(np.all((e - arg >= 1) & (e - arg <= 31))),
+            where,
+            "a shift out of 1..31",
+        )
+    return split
+
+
+def _read_matrix(
+    reader: _Reader, rows: int, columns: int, bits: int, where: str
+) -> Ints:
+    stride = columns + -columns % 4
+    w = reader.array(f"<i{bits // 8}", rows * stride, where).reshape(rows, stride)
+    _require(not w[:, columns:].any(), where, "padding that is not zero")
+    _require(bool((w != -(1 << (bits - 1))).all()), where, "a weight out of range")
+    return w[:, :columns]
+
+
+def _read_layer(reader: _Reader, n_in: int, bits: int, where: str) -> QLayer:
+    code, byte, flags, h_exp, n, block, source, reserved = _LAYER.unpack(
+        reader.take(_LAYER.size, where)
+    )
+    _require(code in _CELL_OF, where, f"cell {code}")
+    cell = _CELL_OF[code]
+    _require(source == n_in, where, f"{source} inputs where {n_in} come")
+    _require(flags <= 7 and reserved == 0, where, "unknown flags")
+    try:
+        layer = Layer(
+            cell.name,
+            n_in,
+            n,
+            block,
+            decode_fields(cell, byte),
+            bool(flags & 1),
+            bool(flags & 2),
+        )
+    except ValueError as error:
+        raise BlobError(f"{where}: {error}") from None
+    _require(h_exp == 14 or (h_exp < 14 and not layer.bounded), where, f"h_exp {h_exp}")
+    gates, rows = layer.gates, [layer.rows(k) for k in layer.gates]
+    q = QLayer(layer, h_exp, {}, {}, {})
+    args = [q.argument_exp(k) for k in gates]
+    exps = _read_exps(reader, rows, bits, args, where)
+    columns = layer.n_in + layer.n_recurrent
+    w = _read_matrix(reader, sum(rows), columns, bits, where)
+    weights = dict(zip(gates, np.split(w, np.cumsum(rows)[:-1]), strict=True))
+    biases = {
+        k: reader.array("<i4", layer.rows(k), where) for k in gates if layer.has_bias(k)
+    }
+    c0 = r0 = None
+    if flags & 4:
+        c0 = reader.array("<i4", n, where) if cell.carry else None
+        _require(
+            c0 is None or bool((abs(c0) <= 1 << 30).all()), where, "c out of range"
+        )
+        r0 = reader.array("<i2", q.state_length, where)
+    return QLayer(
+        layer, h_exp, dict(zip(gates, exps, strict=True)), weights, biases, c0, r0
+    )
+
+
+def _read_readout(
+    reader: _Reader, n: int, n_in: int, n_out: int, bits: int
+) -> QReadout:
+    where = "readout"
+    kind, flags, logit_exp, zero, outs, source = _READOUT.unpack(
+        reader.take(_READOUT.size, where)
+    )
+    _require(kind < len(OUTPUTS), where, f"output function {kind}")
+    _require(flags <= 3 and zero == 0, where, "unknown flags")
+    _require(outs == n_out and source == n, where, f"{source} inputs, {outs} outputs")
+    exp_ok = logit_exp == 11 if OUTPUTS[kind] == "logistic" else logit_exp <= 14
+    _require(exp_ok, where, f"logit_exp {logit_exp}")
+    readout = Readout(
+        n, n_out, OUTPUTS[kind], n_in if flags & 2 else 0, bool(flags & 1)
+    )
+    [exps] = _read_exps(reader, [n_out], bits, [logit_exp], where)
+    w = _read_matrix(reader, n_out, n + readout.shortcuts, bits, where)
+    biases = reader.array("<i4", n_out, where) if flags & 1 else None
+    return QReadout(readout, logit_exp, exps, w, biases)
+
+
+def _read_sections(reader: _Reader, end: int) -> tuple[tuple[str, bytes], ...]:
+    sections: list[tuple[str, bytes]] = []
+    while reader.at < end:
+        raw = reader.take(8, "a section")
+        tag, length = raw[:4], int.from_bytes(raw[4:], "little")
+        _require(tag.isalpha(), "a section", f"tag {tag!r}")
+        _require(tag[:1].islower(), "a section", f"unknown critical tag {tag!r}")
+        content = reader.array("u1", length, "a section").astype(np.uint8)
+        sections.append((tag.decode("ascii"), content.tobytes()))
+    return tuple(sections)
+
+
+def _checked(data: bytes) -> tuple[bytes, tuple[int, ...]]:
+    if len(data) < _HEADER.size + 4:
+        raise BlobError(f"{len(data)} bytes are too few for a blob: it is cut short")
+    magic, version, *rest = _HEADER.unpack(data[: _HEADER.size])
+    if magic != b"VGRD":
+        raise BlobError("this is not a blob: it does not start with VGRD")
+    _require(version == VERSION, "header", f"blob version {version}")
+    size = rest[1]
+    if size > len(data) or size < _HEADER.size + 4 or size % 4:
+        raise BlobError(
+            f"the blob says it has {size} bytes, {len(data)} are here: it is cut short"
+        )
+    data = bytes(data[:size])
+    if zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        raise BlobError("the blob is damaged: its CRC does not match; copy it again")
+    return data[:-4], tuple(rest)
+
+
+def parse(data: bytes) -> QModel:
+    """Read a blob.  Bytes after its own size are ignored, as on a flash page.
+
+    BlobError for anything that vg_model_open refuses.
+    """
+    body, head = _checked(data)
+    n_layers, _, n_in, n_out, bits, layout, mode, x_exp, count_exp, flags, zero = head
+    reader = _Reader(body)
+    reader.take(_HEADER.size, "the header")
+    _require(1 <= n_layers <= 255, "header", f"{n_layers} layers")
+    _require(n_in >= 1 and 1 <= n_out <= 32767, "header", f"{n_in} to {n_out}")
+    _require(bits in (8, 16), "header", f"{bits}-bit weights")
+    _require(layout == 0 and mode <= 1, "header", f"layout {layout}, mode {mode}")
+    _require(x_exp <= 14 and count_exp <= 30, "header", f"x_exp {x_exp}")
+    _require(flags <= 3 and zero == 0, "header", "unknown flags")
+    _require(bool(flags & 1) or count_exp == x_exp, "header", f"count_exp {count_exp}")
+    scaling = _read_scaling(reader, n_in) if flags & 1 else None
+    layers: list[QLayer] = []
+    for index in range(n_layers):
+        below = layers[-1].layer.n if layers else n_in
+        layers.append(_read_layer(reader, below, bits, f"layer {index + 1}"))
+    n = layers[-1].layer.n
+    readout = _read_readout(reader, n, n_in, n_out, bits) if flags & 2 else None
+    _require(readout is not None or n == n_out, "header", f"{n_out} outputs of {n}")
+    sections = _read_sections(reader, len(body))
+    shape = Shape(
+        tuple(q.layer for q in layers),
+        readout.readout if readout else None,
+        MODES[mode],
+    )
+    return QModel(
+        shape, tuple(layers), readout, bits, x_exp, count_exp, scaling, sections
+    )
+
+
+def _read_scaling(reader: _Reader, n_in: int) -> Scaling:
+    raw = reader.take(_SCALING.itemsize * n_in, "the input scaling")
+    table = np.frombuffer(raw, _SCALING)
+    ok = bool((table["shift"] <= 47).all()) and not table["pad"].any()
+    _require(ok, "input scaling", "a shift above 47")
+    return Scaling(*(table[k].astype(np.int64) for k in ("offset", "mult", "shift")))
+
+
+def crc(data: bytes) -> int:
+    """The CRC-32 that a blob ends with."""
+    size = int.from_bytes(data[8:12], "little")
+    return int.from_bytes(data[size - 4 : size], "little")
+
+
+def read(path: str | Path) -> bytes:
+    """The bytes of a blob file, checked.  BlobError with the file's name."""
+    try:
+        data = Path(path).read_bytes()
+        parse(data)
+    except OSError as error:
+        raise BlobError(f"{path}: {error.strerror}; is the path right?") from None
+    except BlobError as error:
+        raise BlobError(f"{path}: {error}") from None
+    return data

@@ -1,0 +1,129 @@
+"""Fixed-point arithmetic of ``docs/numbers.md`` on NumPy arrays.
+
+Arguments and results are int64 arrays of any shape, element by element, broadcast.
+``docs/numbers.md`` bounds every intermediate below 2^53, so int64 never overflows,
+and sums and products of int64, matrix products included, are exact in any order.
+
+The functions are correctly rounded.  They are evaluated in double and rounded once;
+a table is only admitted if every value is farther from the nearest tie than double
+can err.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+ONE_Q14 = 1 << 14
+C_LIMIT = 1 << 30  # of |c| in q20
+
+# No value reaches 2^17, where a unit in the last place of a double is 2^-36; NumPy's
+# exp and tanh err by fewer than 4 of them, exp of the argument's error none more.
+_MARGIN = 2.0**-32
+
+
+def rs(x: Ints, n: Ints | int) -> Ints:
+    """floor((x + 2^(n-1)) / 2^n), half up; x itself for n = 0.  n is 0..47."""
+    half = np.left_shift(np.int64(1), n) >> 1
+    # NumPy shifts negative numbers arithmetically: the floor.
+    return np.asarray(np.right_shift(np.add(x, half), n), np.int64)
+
+
+def sat16(x: Ints) -> Ints:
+    """Clamp to int16, -32768 to 32767; the array stays int64."""
+    return np.clip(x, -32768, 32767)
+
+
+def sat30(x: Ints) -> Ints:
+    """Clamp to +-2^30, the range of a carried state."""
+    return np.clip(x, -C_LIMIT, C_LIMIT)
+
+
+def half_up(x: Reals) -> Ints:
+    """floor(x + 1/2) of the real number that each double is, |x| < 2^62.
+
+    Exact: x - floor(x) is, or it is above 1/2 and stays there.  The double sum x + .5
+    is not: it makes 1 of the largest double below a half.
+    """
+    low = np.floor(x)
+    return np.asarray(low + (x - low >= 0.5), np.float64).astype(np.int64)
+
+
+def tie_distance(x: Reals) -> float:
+    """Distance of the nearest value to a tie, an integer and a half."""
+    return float(np.min(np.abs(x - np.floor(x) - 0.5)))
+
+
+def _rounded(x: Reals) -> Ints:
+    if tie_distance(x) <= _MARGIN:
+        raise ArithmeticError("a value is too near a tie to be rounded from a double")
+    table = half_up(x)
+    table.flags.writeable = False
+    return table
+
+
+def _look_up(table: Ints, index: Ints) -> Ints:
+    if index.size and not 0 <= int(index.min()) <= int(index.max()) < len(table):
+        raise ValueError("an argument is not an int16; clamp it with sat16 first")
+    return table[index]
+
+
+@cache
+def _sigmoid_table() -> Ints:
+    z = np.arange(-32768, 32768) / 2.0**11
+    return _rounded(ONE_Q14 / (1.0 + np.exp(-z)))
+
+
+@cache
+def _tanh_table() -> Ints:
+    z = np.arange(-32768, 32768) / 2.0**12
+    return _rounded(ONE_Q14 * np.tanh(z))
+
+
+@cache
+def _exp_table(e: int) -> Ints:
+    d = np.arange(65536) / 2.0**e
+    return _rounded(65536.0 * np.exp(-d))
+
+
+def sigmoid_q14(z_q11: Ints) -> Ints:
+    """S(z): the logistic function, correctly rounded, 0..16384.
+
+    z is q11 and within int16, else ValueError.
+    """
+    return _look_up(_sigmoid_table(), np.asarray(z_q11, np.int64) + 32768)
+
+
+def tanh_q14(z_q12: Ints) -> Ints:
+    """T(z): tanh, correctly rounded, -16384..16384.
+
+    z is q12 and within int16, else ValueError.
+    """
+    return _look_up(_tanh_table(), np.asarray(z_q12, np.int64) + 32768)
+
+
+def exp_q16(d: Ints, e: int) -> Ints:
+    """exp(-d / 2^e), correctly rounded, 0..65536, for d 0..65535 and e 0..14.
+
+    ValueError for other arguments.
+    """
+    if not 0 <= e <= 14:
+        raise ValueError(f"the exponent of logits is 0..14, not {e}")
+    return _look_up(_exp_table(e), np.asarray(d, np.int64))
+
+
+def softmax_q14(logits: Ints, e: int) -> Ints:
+    """Softmax over the last axis of int16 logits (..., n_out) on exponent e.
+
+    Probabilities (..., n_out), 0..16384; n_out < 2^15, so their sum S is below 2^31.
+    """
+    logits = np.asarray(logits, np.int64)
+    exps_q16 = exp_q16(logits.max(axis=-1, keepdims=True) - logits, e)
+    total = exps_q16.sum(axis=-1, keepdims=True)
+    y_q14: Ints = ((exps_q16 << 15) + total) // (2 * total)
+    return y_q14

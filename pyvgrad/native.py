@@ -1,0 +1,143 @@
+"""The C core on the host, through cffi: the same sources that a board compiles."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType, TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyvgrad.errors import BlobError, VgradError
+
+Signals = NDArray[np.int16]
+
+
+def library() -> ModuleType:
+    """Load the compiled core.  VgradError where it was never built."""
+    try:
+        return importlib.import_module("pyvgrad._vgrad")
+    except ImportError as error:
+        raise VgradError(
+            f"the C core is not built ({error}); run: python tools/build_native.py, "
+            "or pip install the package again with a C compiler present"
+        ) from None
+
+
+class HostExecutor:
+    """One sequence passing through a blob in the C core.
+
+    ``blob`` is the whole blob; ``module`` another build of the core (tests).
+    BlobError if the core refuses the blob.
+    """
+
+    name = "host"
+
+    def __init__(self, blob: bytes, module: ModuleType | None = None) -> None:
+        module = module or library()
+        self._ffi: Any = module.ffi
+        self._lib: Any = module.lib
+        self._blob = self._words(len(blob))
+        self._ffi.memmove(self._blob, blob, len(blob))
+        self._model = self._ffi.new("vg_model *")
+        self._check(self._lib.vg_model_open(self._model, self._blob, len(blob)))
+        self.arena_bytes = int(self._lib.vg_run_size(self._model))
+        self.n_in, self.n_out = int(self._model.n_in), int(self._model.n_out)
+        self._arena = self._words(self.arena_bytes)
+        self._run = self._ffi.new("vg_run *")
+        self._check(
+            self._lib.vg_run_init(self._run, self._model, self._arena, self.arena_bytes)
+        )
+
+    def _words(self, n: int) -> Any:
+        """Memory of n bytes, aligned for the core."""
+        return self._ffi.new("uint32_t[]", (n + 3) // 4)
+
+    def _check(self, err: int) -> None:
+        if err < 0:
+            text = self._ffi.string(self._lib.vg_err_text(err)).decode()
+            raise BlobError(f"the C core refuses this: {text}")
+
+    def _in(self, x: Signals) -> Any:
+        return self._ffi.from_buffer("vg_sig[]", x)
+
+    def reset(self) -> None:
+        """Start a new sequence."""
+        self._lib.vg_run_reset(self._run)
+
+    def step(self, x: Signals) -> tuple[Signals, Signals]:
+        """One time step: x (n_in,) to y and logits (n_out,), all int16."""
+        y, logits, _ = self.run(x[np.newaxis])
+        return y[0], logits[0]
+
+    def run(
+        self, x: Signals, *, states: bool = False
+    ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
+        """Many steps: x (T, n_in) to y and logits (T, n_out), all int16.
+
+        With ``states`` also the saved state after each step, (T, state_size) uint8.
+        ValueError if x has another width.
+        """
+        x = np.ascontiguousarray(x, np.int16)
+        if x.ndim != 2 or x.shape[1] != self.n_in:
+            raise ValueError(f"x is {x.shape}, the model takes (T, {self.n_in})")
+        y = np.empty((len(x), self.n_out), np.int16)
+        logits = np.empty_like(y)
+        images = np.empty((len(x), self._model.state_size), np.uint8)
+        lib, run, out = self._lib, self._run, self._ffi.new("vg_sig[]", self.n_out)
+        size = 2 * self.n_out
+        for t in range(len(x)):
+            lib.vg_run_step(run, self._in(x[t]), out)
+            y[t] = np.frombuffer(self._ffi.buffer(out), np.int16)
+            inner = self._ffi.buffer(lib.vg_run_logits(run), size)
+            logits[t] = np.frombuffer(inner, np.int16)
+            if states:
+                images[t] = np.frombuffer(self.state, np.uint8)
+        return y, logits, images if states else None
+
+    @property
+    def state(self) -> bytes:
+        """A saved state, the same bytes on every machine (BLOB.md).
+
+        Setting one of another blob, or a damaged one, is a BlobError.
+        """
+        buf = self._ffi.new("uint8_t[]", self._model.state_size)
+        self._check(self._lib.vg_run_save(self._run, buf, len(buf)))
+        return bytes(self._ffi.buffer(buf))
+
+    @state.setter
+    def state(self, image: bytes) -> None:
+        self._check(self._lib.vg_run_restore(self._run, image, len(image)))
+
+    @property
+    def saturated(self) -> int:
+        """Unbounded values clamped since the last reset."""
+        return int(self._run.saturated)
+
+    def scale(self, counts: NDArray[np.int32]) -> tuple[Signals, int]:
+        """Counts (n_in,) to signals by the blob's scaling; how many were clamped."""
+        x = np.empty(self.n_in, np.int16)
+        counts = np.ascontiguousarray(counts, np.int32)
+        if counts.shape != (self.n_in,):
+            raise ValueError(f"counts are {counts.shape}, not ({self.n_in},)")
+        clamped = self._lib.vg_model_scale(
+            self._model,
+            self._ffi.from_buffer("int32_t[]", counts),
+            self._ffi.from_buffer("vg_sig[]", x, require_writable=True),
+        )
+        return x, int(clamped)
+
+    def close(self) -> None:
+        """Nothing to give back; here because every executor has it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

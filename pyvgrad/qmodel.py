@@ -1,0 +1,127 @@
+"""A model in integers: what a blob holds and every executor reads.
+
+The arithmetic on these integers is specified in ``docs/numbers.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyvgrad.cells import Layer, Readout, Shape
+
+Ints = NDArray[np.int64]
+
+_ARGUMENT_EXP = {"s": 11, "t": 12, "tanh": 12, "4s-2": 11}
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(a, b)
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
+
+
+class _ByValue:
+    """Two are equal if all their fields are, arrays by shape and value."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and _same(vars(self), vars(other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling(_ByValue):
+    """x = sat16(rs((count - offset) * mult, shift)), each of shape (n_in,)."""
+
+    offset: Ints
+    mult: Ints
+    shift: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class QLayer(_ByValue):
+    """The integers of one layer.
+
+    ``weights[k]`` is (rows, n_in + n_recurrent), ``biases[k]`` (rows,) for the gates
+    that have them, ``exps[k]`` the accumulator's exponent E, (rows,), one value
+    repeated where weights are 16-bit.  ``c0`` (n,) q20 and ``r0`` (state_length,) are
+    the initial state, None for zeros.
+    """
+
+    layer: Layer
+    h_exp: int
+    exps: dict[str, Ints]
+    weights: dict[str, Ints]
+    biases: dict[str, Ints]
+    c0: Ints | None = None
+    r0: Ints | None = None
+
+    def argument_exp(self, gate: str) -> int:
+        """The exponent on which the gate's function takes its argument."""
+        return _ARGUMENT_EXP.get(self.layer.function(gate), self.h_exp)
+
+    @property
+    def state_length(self) -> int:
+        """int16 values of r in the state: h and the gates that feed back."""
+        gates = len(self.layer.feedback_gates) * self.layer.n_blocks
+        return self.layer.n + gates
+
+
+@dataclass(frozen=True, eq=False)
+class QReadout(_ByValue):
+    """The integers of the readout: weights (n_out, n + shortcuts), exps (n_out,)."""
+
+    readout: Readout
+    logit_exp: int
+    exps: Ints
+    weights: Ints
+    biases: Ints | None
+
+
+@dataclass(frozen=True, eq=False)
+class QModel(_ByValue):
+    """Everything a blob holds."""
+
+    shape: Shape
+    layers: tuple[QLayer, ...]
+    readout: QReadout | None
+    weight_bits: int = 16
+    x_exp: int = 14
+    count_exp: int = 14
+    scaling: Scaling | None = None
+    sections: tuple[tuple[str, bytes], ...] = ()  # tag and data, in order
+
+    @property
+    def y_exp(self) -> int:
+        """y = raw / 2^y_exp."""
+        if self.readout is None:
+            return self.layers[-1].h_exp
+        return 14 if self.shape.output != "linear" else self.readout.logit_exp
+
+    @property
+    def logit_exp(self) -> int:
+        """logits = raw / 2^logit_exp."""
+        return self.readout.logit_exp if self.readout else self.y_exp
+
+    def source_exps(self, index: int) -> Ints:
+        """Exponent of each column of layer ``index`` (the readout: len(layers))."""
+        x = [self.x_exp] * self.shape.n_in
+        if index == len(self.layers):
+            assert self.readout is not None
+            h = [self.layers[-1].h_exp] * self.layers[-1].layer.n
+            return np.array(h + x[: self.readout.readout.shortcuts])
+        q = self.layers[index]
+        below = [self.layers[index - 1].h_exp] * q.layer.n_in if index else x
+        r = [q.h_exp] * q.layer.n if q.layer.n_recurrent else []
+        gates = [14] * (q.layer.n_recurrent - len(r))
+        return np.array(below + r + gates)

@@ -1,0 +1,252 @@
+"""The blob: what is written reads back, and damage is refused, never an accident.
+
+firmware/lib/vgrad/BLOB.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_models import qmodels, random_qmodel
+
+from pyvgrad.blob import crc, pack, parse, read
+from pyvgrad.cells import CELLS, OUTPUTS, Fields
+from pyvgrad.errors import BlobError
+
+
+def sealed(body):
+    return bytes(body) + zlib.crc32(bytes(body)).to_bytes(4, "little")
+
+
+def refused_or_canonical(blob):
+    try:
+        model = parse(blob)
+    except BlobError:
+        return
+    assert pack(model) == blob[: int.from_bytes(blob[8:12], "little")]
+
+
+def small(seed, **fixed):
+    return random_qmodel(np.random.default_rng(seed), n_max=3, n_in=2, **fixed)
+
+
+@given(qmodels())
+@settings(max_examples=300)
+def test_parse_is_the_inverse_of_pack(model):
+    blob = pack(model)
+    assert parse(blob) == model
+    assert len(blob) % 4 == 0
+    assert pack(parse(blob)) == blob
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("output", [*OUTPUTS, "none"])
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_every_cell_and_output_reads_back(cell, output, bits):
+    for seed in range(5):
+        model = small(seed, cell=cell, output=output, bits=bits, extreme=seed == 0)
+        assert parse(pack(model)) == model
+
+
+def test_bytes_by_hand():
+    # One rnn_tanh cell, one input, no biases, no readout: E = 20, W = [3, -2].
+    model = small(
+        0,
+        cell="rnn_tanh",
+        n_layers=1,
+        output="none",
+        bits=16,
+        scaling=False,
+        initial_state=False,
+        sections=False,
+        mode="last",
+    )
+    q = model.layers[0]
+    layer = dataclasses.replace(
+        q.layer, n=1, n_in=1, cell_biases=False, gate_biases=False
+    )
+    q = dataclasses.replace(
+        q,
+        layer=layer,
+        exps={"a": np.array([20])},
+        weights={"a": np.array([[3, -2]])},
+        biases={},
+    )
+    shape = dataclasses.replace(model.shape, layers=(layer,))
+    model = dataclasses.replace(model, shape=shape, layers=(q,), x_exp=7, count_exp=7)
+    body = (
+        b"VGRD"
+        + bytes([1, 0, 1, 0, 52, 0, 0, 0, 1, 0, 1, 0, 16, 0, 1, 7, 7, 0, 0, 0])
+        + bytes([0, 0x40, 0, 14, 1, 0, 1, 0, 1, 0, 0, 0])
+        + bytes([20, 0, 0, 0])
+        + bytes([3, 0, 0xFE, 0xFF, 0, 0, 0, 0])
+    )
+    assert pack(model) == sealed(body)
+    assert crc(sealed(body)) == zlib.crc32(body)
+
+
+def test_bytes_after_the_blob_are_ignored():
+    model = small(3)
+    assert parse(pack(model) + b"\xff" * 37) == model
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_truncation_is_refused(seed):
+    blob = pack(small(seed, n_layers=1 + seed % 2))
+    for n in range(len(blob)):
+        with pytest.raises(BlobError):
+            parse(blob[:n])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_body_cut_short_and_sealed_again_is_refused_or_canonical(seed):
+    body = pack(small(seed))[:-4]
+    for n in range(24, len(body), 4):
+        cut = bytearray(body[:n])
+        cut[8:12] = (n + 4).to_bytes(4, "little")
+        refused_or_canonical(sealed(cut))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_flipped_bit_is_refused(seed):
+    blob = pack(small(seed, n_layers=1))
+    for bit in range(8 * len(blob)):
+        bad = bytearray(blob)
+        bad[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(BlobError):
+            parse(bytes(bad))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_flipped_bit_with_a_new_crc_is_refused_or_canonical(seed):
+    body = pack(small(seed, n_layers=1, scaling=seed % 2 == 0))[:-4]
+    for bit in range(8 * len(body)):
+        bad = bytearray(body)
+        bad[bit // 8] ^= 1 << bit % 8
+        refused_or_canonical(sealed(bad))
+
+
+@given(qmodels(n_max=4), st.data())
+@settings(max_examples=300)
+def test_mutated_bytes_with_a_new_crc_are_refused_or_canonical(model, data):
+    bad = bytearray(pack(model)[:-4])
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(bad) - 1))
+        bad[at] = data.draw(st.integers(0, 255))
+    refused_or_canonical(sealed(bad))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(data):
+    with pytest.raises(BlobError):
+        parse(data)
+    body = bytearray(b"VGRD\x01\x00\x01\x00\x00\x00\x00\x00" + data)
+    body += bytes(-len(body) % 4)
+    body[8:12] = (len(body) + 4).to_bytes(4, "little")
+    refused_or_canonical(sealed(body))
+
+
+def changed(model, **fields):
+    layer = dataclasses.replace(model.layers[0], **fields)
+    return dataclasses.replace(model, layers=(layer, *model.layers[1:]))
+
+
+def lstm():
+    return small(
+        1, cell="lstm", n_layers=1, output="softmax", bits=16, scaling=True,
+        initial_state=True,
+    )  # fmt: skip
+
+
+def with_first(array, value):
+    out = array.copy()
+    out.flat[0] = value
+    return out
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda m: changed(m, h_exp=13),
+        lambda m: changed(m, h_exp=300),
+        lambda m: changed(
+            m, weights=m.layers[0].weights | {"i": m.layers[0].weights["i"] * 0 - 32768}
+        ),
+        lambda m: changed(
+            m, weights=m.layers[0].weights | {"i": m.layers[0].weights["i"] * 0 + 65537}
+        ),
+        lambda m: changed(
+            m, exps=m.layers[0].exps | {"i": m.layers[0].exps["i"] + 256}
+        ),
+        lambda m: changed(m, exps=m.layers[0].exps | {"f": m.layers[0].exps["f"] * 0}),
+        lambda m: changed(m, c0=with_first(m.layers[0].c0, 2**30 + 1)),
+        lambda m: changed(m, c0=None),
+        lambda m: changed(m, r0=None),
+        lambda m: changed(m, r0=with_first(m.layers[0].r0, 32768)),
+        lambda m: dataclasses.replace(m, x_exp=15),
+        lambda m: dataclasses.replace(m, count_exp=31),
+        lambda m: dataclasses.replace(m, weight_bits=4),
+        lambda m: dataclasses.replace(
+            m, scaling=dataclasses.replace(m.scaling, shift=m.scaling.shift * 0 + 48)
+        ),
+        lambda m: dataclasses.replace(
+            m, scaling=dataclasses.replace(m.scaling, mult=m.scaling.mult * 0 + 40000)
+        ),
+        lambda m: dataclasses.replace(m, readout=None),
+        lambda m: dataclasses.replace(m, sections=(("Note", b""),)),
+        lambda m: dataclasses.replace(m, sections=(("notes", b"abcd"),)),
+        lambda m: dataclasses.replace(m, sections=(("n\xf6te", b""),)),
+    ],
+)
+def test_a_model_that_no_core_would_open_is_not_written(break_it):
+    model = lstm()
+    pack(model)
+    with pytest.raises(BlobError):
+        pack(break_it(model))
+
+
+def test_sections_of_one_tag_keep_their_order():
+    model = dataclasses.replace(lstm(), sections=(("note", b"b"), ("note", b"a")))
+    assert parse(pack(model)).sections == (("note", b"b"), ("note", b"a"))
+
+
+def test_models_differ_by_one_weight():
+    model, other = lstm(), lstm()
+    assert model == other
+    other.layers[0].weights["o"][0, 0] += 1
+    assert model != other
+
+
+def test_a_large_field_is_refused_without_its_memory():
+    body = bytearray(pack(small(2, n_layers=1, scaling=False))[:-4])
+    body[28:30] = (65535).to_bytes(2, "little")  # n of the first layer
+    with pytest.raises(BlobError):
+        parse(sealed(body))
+
+
+def test_read_names_the_file(tmp_path):
+    path = tmp_path / "model.vg"
+    with pytest.raises(BlobError, match=r"model\.vg"):
+        read(path)
+    path.write_bytes(b"VGRD")
+    with pytest.raises(BlobError, match=r"model\.vg.*cut short"):
+        read(path)
+    blob = pack(small(4))
+    path.write_bytes(blob)
+    assert read(path) == blob
+
+
+def test_feedback_without_recurrent_weights_is_refused():
+    model = small(
+        5, cell="lstm97", fields=Fields(), n_layers=1, scaling=False, sections=False
+    )
+    body = bytearray(pack(model)[:-4])
+    assert body[25] == 0x70
+    body[25] = 0xB0
+    with pytest.raises(BlobError, match="feedback"):
+        parse(sealed(body))
