@@ -36,7 +36,7 @@ def small(seed, **fixed):
 
 
 @given(qmodels())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_parse_is_the_inverse_of_pack(model):
     blob = pack(model)
     assert parse(blob) == model
@@ -132,7 +132,7 @@ def test_every_flipped_bit_with_a_new_crc_is_refused_or_canonical(seed):
 
 
 @given(qmodels(n_max=4), st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_mutated_bytes_with_a_new_crc_are_refused_or_canonical(model, data):
     bad = bytearray(pack(model)[:-4])
     for _ in range(data.draw(st.integers(1, 6))):
@@ -142,6 +142,7 @@ def test_mutated_bytes_with_a_new_crc_are_refused_or_canonical(model, data):
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_any_bytes_are_refused(data):
     with pytest.raises(BlobError):
         parse(data)
@@ -208,6 +209,31 @@ def test_a_model_that_no_core_would_open_is_not_written(break_it):
     pack(model)
     with pytest.raises(BlobError):
         pack(break_it(model))
+
+
+@pytest.mark.parametrize("part", ["int16", "int8", "readout"])
+@pytest.mark.parametrize(
+    ("shift", "admitted"), [(0, False), (1, True), (31, True), (32, False)]
+)
+def test_a_shift_is_1_to_31(part, shift, admitted):
+    model = small(
+        6, cell="lstm", n_layers=1, output="linear", bits=8 + 8 * (part != "int8")
+    )
+    if part == "readout":
+        q = model.readout
+        q = dataclasses.replace(q, exps=q.exps * 0 + q.logit_exp + shift)
+        model = dataclasses.replace(model, readout=q)
+    else:
+        exps = model.layers[0].exps
+        exps = exps | {"o": with_first(exps["o"] * 0 + 20, 11 + shift)}
+        if part == "int16":
+            exps["o"][:] = 11 + shift
+        model = changed(model, exps=exps)
+    if admitted:
+        assert parse(pack(model)) == model
+    else:
+        with pytest.raises(BlobError, match=r"shift out of 1\.\.31"):
+            pack(model)
 
 
 def test_sections_of_one_tag_keep_their_order():

@@ -11,7 +11,7 @@ from math import floor
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyvgrad import fixed
@@ -27,6 +27,7 @@ def rounded(real):
 
 
 @given(st.integers(-(2**52), 2**52), st.integers(0, 47))
+@settings(deadline=None)
 def test_rs_is_the_floor_of_the_half_added(x, n):
     assert int(fixed.rs(np.int64(x), n)) == floor(Fraction(x, 2**n) + HALF * (n > 0))
 
@@ -64,6 +65,7 @@ def test_clamps_stop_at_their_limits():
 
 
 @given(st.floats(-(2.0**60), 2.0**60))
+@settings(deadline=None)
 def test_half_up_is_exact_for_every_double(x):
     assert int(fixed.half_up(np.array(x))) == floor(Fraction(x) + HALF)
 
@@ -140,6 +142,7 @@ def test_arguments_out_of_range_are_refused(call):
     st.lists(st.integers(-32768, 32767), min_size=1, max_size=9),
     st.integers(0, 14),
 )
+@settings(deadline=None)
 def test_softmax_equals_the_formula_in_integers(logits, e):
     with mpmath.workdps(40):
         E = [

@@ -34,7 +34,7 @@ def scalar_scale(model, counts):
 @given(
     qmodels(n_in=3), st.lists(st.integers(-(2**31), 2**31 - 1), min_size=3, max_size=3)
 )
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_scale_is_the_formula_in_integers(model, counts):
     x, clamped = scale(model, np.array(counts))
     expected, flags = scalar_scale(model, counts)
@@ -47,7 +47,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False) | st.floats(-4.0, 4.0)
 
 
 @given(qmodels(n_in=2), st.lists(finite, min_size=2, max_size=2))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_to_signals_rounds_the_exact_value_once(model, u):
     exact = [floor(Fraction(v) * 2**model.count_exp + Fraction(1, 2)) for v in u]
     counts = [clamp(v, -(2**31), 2**31 - 1) for v in exact]
@@ -97,7 +97,7 @@ def test_other_shapes_and_kinds_are_refused():
 
 
 @given(qmodels())
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_dequantize_is_each_integer_over_its_power_of_two(model):
     params = dequantize(model)
     below = model.x_exp
