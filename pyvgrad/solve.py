@@ -1,0 +1,98 @@
+"""Train in float until the integers are right: the criterion is asked of the blob."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyvgrad.blob import pack
+from pyvgrad.cells import Shape
+from pyvgrad.defaults import Settings
+from pyvgrad.intmodel import IntModel
+from pyvgrad.model import Params
+from pyvgrad.qmodel import QModel
+from pyvgrad.quantize import quantize
+from pyvgrad.signals import to_signals
+from pyvgrad.tasks import Outputs, Sequences, Task
+from pyvgrad.train import Progress, TrainResult, train_task
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A float training, and the integers it was stopped for."""
+
+    result: TrainResult
+    model: QModel
+    blob: bytes
+
+
+def calibration(task: Task) -> Sequences:
+    """The sequences that set the exponents of unbounded signals: the first set."""
+    return next(iter(task.checks.values()))
+
+
+def input_exp(data: Sequences) -> int:
+    """The largest exponent, 14 at most, on which no input is clamped.
+
+    ValueError for inputs that no exponent fits.
+    """
+    limit = float(np.abs(data.x).max(initial=0.0))
+    if limit > 32767:
+        raise ValueError(f"an input is {limit:g}; scale inputs into +-32767")
+    return int(np.clip(np.floor(np.log2(32767 / limit)), 0, 14)) if limit else 14
+
+
+def integers(task: Task, shape: Shape, params: Params, weight_bits: int) -> QModel:
+    """Quantize with the task's own sequences as calibration."""
+    data = calibration(task)
+    return quantize(
+        shape,
+        params,
+        weight_bits=weight_bits,
+        x_exp=input_exp(data),
+        calibration=data.x,
+        lengths=data.lengths,
+    )
+
+
+def integer_outputs(model: QModel) -> Callable[[Sequences], Outputs]:
+    """What the NumPy integer model answers, as a task's criterion takes it."""
+    runner = IntModel(model)
+
+    def run(sequences: Sequences) -> Outputs:
+        x, _ = to_signals(model, sequences.x)
+        trace = runner.run(x, sequences.lengths)
+        return Outputs(trace.logits, trace.y, model.y_exp)
+
+    return run
+
+
+def solve(
+    task: Task,
+    shape: Shape,
+    settings: Settings,
+    seed: int,
+    *,
+    weight_bits: int = 16,
+    progress: Progress | None = None,
+) -> Solution:
+    """Train until the quantized model meets the task's criterion, or to the limit.
+
+    ``result.success`` says which.  ValueError where the shape does not fit the task or
+    the weights have grown beyond the integers.
+    """
+
+    def stop(params: Params, sequences: int, loss: float) -> bool:
+        model = integers(task, shape, params, weight_bits)
+        return task.solved(integer_outputs(model))
+
+    result = train_task(task, shape, settings, seed, stop=stop, progress=progress)
+    if not np.isfinite(result.losses[-1]):
+        raise ValueError(
+            f"the loss of {task.name} is not finite after {result.sequences} "
+            "sequences; take a smaller rate or clip"
+        )
+    model = integers(task, shape, result.params, weight_bits)
+    return Solution(result, model, pack(model))

@@ -1,0 +1,141 @@
+"""The cell table and the papers' topologies.  EXPERIMENTS: H&S97, G00."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pyvgrad.cells import (
+    CELLS,
+    SQUASH_G,
+    SQUASH_H,
+    Fields,
+    Layer,
+    Readout,
+    Shape,
+    decode_fields,
+    encode_fields,
+    sigmoid,
+)
+from pyvgrad.model import init_params
+from pyvgrad.nets import NETS, stack
+
+PRINTED = [
+    ("hs97-4x1", 7, 7, 264),
+    ("hs97-3x2", 7, 7, 276),
+    ("feedback-8", 7, 7, 823),
+    ("rtrl-1", 5, 5, 36),
+    ("rtrl-1", 11, 11, 144),
+    ("rtrl-1", 101, 101, 10404),
+    ("long-lag", 101, 101, 10504),
+    ("distractors", 54, 2, 364),
+    ("distractors", 1004, 2, 6064),
+    ("adding", 2, 1, 93),
+    ("temporal-order-2x2", 8, 4, 156),
+    ("temporal-order-3x2", 8, 8, 308),
+    ("g00-4x2", 7, 7, 424),
+]
+
+
+def sizes(tree):
+    if isinstance(tree, dict):
+        return sum(sizes(v) for v in tree.values())
+    if isinstance(tree, list):
+        return sum(sizes(v) for v in tree)
+    return tree.size
+
+
+@pytest.mark.parametrize(("name", "n_in", "n_out", "weights"), PRINTED)
+def test_topologies_have_as_many_weights_as_the_papers_print(
+    name, n_in, n_out, weights
+):
+    shape = NETS[name].shape(n_in, n_out)
+    assert shape.n_weights == weights
+    params = init_params(shape, np.random.default_rng(0), scale=NETS[name].scale)
+    assert sizes(params) == weights
+
+
+def test_every_named_net_is_counted():
+    assert {row[0] for row in PRINTED} == set(NETS)
+
+
+@pytest.mark.parametrize(("n", "weights"), [(12, 1051), (10, 797), (8, 575), (6, 385)])
+def test_lstm_for_embedded_reber_has_the_weights_of_the_prototypes(n, weights):
+    assert stack("lstm", (7, n, 7), output="softmax").n_weights == weights
+
+
+@pytest.mark.parametrize("z", [-800.0, -1.0, 0.0, 1.0, 800.0])
+def test_sigmoid_neither_overflows_nor_errs(z):
+    with np.errstate(all="raise"):
+        y = sigmoid(np.float64(z), np)
+    exact = 1 / (1 + np.exp(np.longdouble(-z)))
+    assert abs(y - exact) < 1e-15
+
+
+def test_lstm_unit_is_its_equations():
+    """c' = f c + i g, h' = o tanh c', by hand for one cell."""
+    layer = Layer("lstm", 1, 1)
+    a = {k: np.array([v]) for k, v in zip("ifog", (0.3, -0.2, 0.7, 1.1), strict=True)}
+    new = layer.row.unit(layer, a, {"h": np.zeros(1), "c": np.array([0.5])}, np)
+
+    def s(z):
+        return 1 / (1 + np.exp(-z))
+
+    c = s(-0.2) * 0.5 + s(0.3) * np.tanh(1.1)
+    np.testing.assert_allclose(new["c"], [c], rtol=1e-15)
+    np.testing.assert_allclose(new["h"], [s(0.7) * np.tanh(c)], rtol=1e-15)
+
+
+@pytest.mark.parametrize("g", SQUASH_G)
+@pytest.mark.parametrize("h", SQUASH_H)
+def test_squashing_functions_are_those_of_1997(g, h):
+    fields = Fields(g, h, output_gate=False, forget_gate=False, recurrent=False)
+    layer = Layer("lstm97", 1, 4, 2, fields)
+    z, c0 = np.array([-2.0, -0.1, 0.4, 3.0]), np.array([0.5, -1.0, 0.0, 2.0])
+    a = {"i": np.array([0.2, -0.4]), "g": z}
+    new = layer.row.unit(layer, a, {"h": np.zeros(4), "c": c0}, np)
+
+    def s(v):
+        return 1 / (1 + np.exp(-v))
+
+    value = {"tanh": np.tanh(z), "4s-2": 4 * s(z) - 2, "s": s(z)}[g]
+    i = s(np.array([0.2, 0.2, -0.4, -0.4]))  # one gate a block of two cells
+    c = c0 + i * value
+    np.testing.assert_allclose(new["c"], c, rtol=1e-14)
+    out = {"tanh": np.tanh(c), "2s-1": 2 * s(c) - 1, "identity": c}[h]
+    np.testing.assert_allclose(new["h"], out, rtol=1e-13)
+
+
+def test_fields_survive_their_byte():
+    for g in SQUASH_G:
+        for h in SQUASH_H:
+            for bits in range(16):
+                flags = [bool(bits >> k & 1) for k in range(4)]
+                if flags[3] and not flags[2]:
+                    continue
+                fields = Fields(g, h, *flags)
+                layer = Layer("lstm97", 2, 2, fields=fields)
+                assert decode_fields(CELLS["lstm97"], encode_fields(layer)) == fields
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Layer("lstn", 1, 1),
+        lambda: Layer("rnn_tanh", 1, 2, 2),
+        lambda: Layer("lstm", 1, 3, 2),
+        lambda: Layer("lstm", 0, 3),
+        lambda: Layer("lstm", 1, 1, fields=Fields("s")),
+        lambda: Fields("exp"),
+        lambda: Fields(recurrent=False, feedback=True),
+        lambda: Readout(1, 1, "relu"),
+        lambda: Readout(1, 0),
+        lambda: Shape(()),
+        lambda: Shape((Layer("lstm", 1, 3), Layer("lstm", 2, 3))),
+        lambda: Shape((Layer("lstm", 1, 3),), Readout(2, 1)),
+        lambda: Shape((Layer("lstm", 1, 3),), mode="first"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(build):
+    with pytest.raises(ValueError, match=r"\w"):
+        build()
