@@ -1,0 +1,209 @@
+"""ONNX graphs in onnxruntime: an exact one is an executor of a blob."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyvgrad.blob import crc, parse
+from pyvgrad.errors import VgradError
+from pyvgrad.onnx_exact import export_exact
+from pyvgrad.qmodel import QModel
+from pyvgrad.signals import Signals
+from pyvgrad.state import Image, State, from_bytes, initial, size, to_bytes
+
+try:
+    import onnxruntime
+except ImportError as error:
+    raise VgradError(
+        "onnxruntime is not installed and running ONNX files needs it: "
+        "pip install pyvgrad[onnx]"
+    ) from error
+
+Floats = NDArray[np.float64]
+
+_COUNT_MASK = 0xFFFFFFFF  # saturated is counted modulo 2^32
+
+
+class OnnxExecutor:
+    """One sequence passing through a blob in onnxruntime, on one CPU thread.
+
+    ``optimize`` False turns off all of onnxruntime's rewriting of the graph; the bits
+    are the same.  BlobError if the blob is damaged.
+    """
+
+    name = "onnx"
+
+    def __init__(self, blob: bytes, *, optimize: bool = True) -> None:
+        model = parse(blob)
+        # A y of every step, whatever the mode.
+        self.model = replace(model, shape=replace(model.shape, mode="sequence"))
+        self.crc = crc(blob)
+        self._optimize = optimize
+        self._sessions: dict[bool, Any] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new sequence from the blob's initial state, or zeros."""
+        self._state = initial(self.model, 1)
+
+    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
+        """One step of x (n_in,): y and logits, (n_out,)."""
+        y, logits, _ = self.run(np.asarray(x)[np.newaxis])
+        return y[0], logits[0]
+
+    def run(
+        self, x: ArrayLike, *, states: bool = False
+    ) -> tuple[Signals, Signals, Image | None]:
+        """Steps of x (T, n_in), going on from the current state.
+
+        Returns y, logits (T, n_out) and, if asked for, the saved state after each
+        step, (T, state_size), else None.  ValueError unless x is int16 signals.
+        """
+        signals = self._signals(x, "(T, n_in)")[np.newaxis]
+        steps = signals.shape[1]
+        if not steps:  # a Scan needs one
+            none = np.zeros((0, self.model.shape.n_out), np.int16)
+            images = np.zeros((0, size(self.model)), np.uint8)
+            return none, none.copy(), images if states else None
+        out = self._call(states, {"x": signals} | _feeds(self._state))
+        self._state = _state(self.model, out, "", 1)
+        rows = _state(self.model, out, "_steps", steps) if states else None
+        images_or_none = None if rows is None else to_bytes(rows, self.crc)
+        return out["y"][0], out["logits"][0], images_or_none
+
+    def run_batch(self, x: ArrayLike) -> tuple[Signals, Signals]:
+        """Whole sequences x (N, T, n_in), T >= 1: y and logits, (N, T, n_out).
+
+        Each starts from the blob's initial state; the executor's own state stays.
+        """
+        out = self._call(False, {"x": self._signals(x, "(N, T, n_in)")})
+        return out["y"], out["logits"]
+
+    @property
+    def state(self) -> bytes:
+        """The saved state of BLOB.md.  BlobError if one set is foreign or damaged."""
+        return to_bytes(self._state, self.crc).tobytes()
+
+    @state.setter
+    def state(self, image: bytes) -> None:
+        self._state = from_bytes(self.model, self.crc, image)
+
+    @property
+    def saturated(self) -> int:
+        """Unbounded values clamped since the last reset, modulo 2^32."""
+        return int(self._state.saturated[0])
+
+    def close(self) -> None:
+        """Give the sessions' memory back."""
+        self._sessions.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _signals(self, x: ArrayLike, axes: str) -> Signals:
+        a = np.asarray(x)
+        n_in = self.model.shape.n_in
+        if a.ndim != axes.count(",") + 1 or a.shape[-1] != n_in:
+            raise ValueError(f"x must be {axes} with n_in {n_in}, it is {a.shape}")
+        ints = a.astype(np.int16)
+        if a.dtype.kind not in "iu" or np.any(ints != a):
+            raise ValueError("x must be int16 signals; make them with to_signals")
+        return ints
+
+    def _call(self, states: bool, feeds: dict[str, Any]) -> dict[str, Any]:
+        if states not in self._sessions:
+            proto = export_exact(self.model, states=states)
+            self._sessions[states] = session(proto, optimize=self._optimize)
+        run = self._sessions[states]
+        names = [output.name for output in run.get_outputs()]
+        return dict(zip(names, run.run(names, feeds), strict=True))
+
+
+def run_float(path: str | Path, x: ArrayLike) -> dict[str, Floats]:
+    """Every signal of a file of ``export_float`` for values x (N, T, n_in).
+
+    Returns ``logits``, ``y``, and ``layer k h`` and ``layer k c``, k from 1, each
+    (N, T, n) whatever the file's mode: it is run step by step.  VgradError if it is
+    not such a file, ValueError if x does not fit.
+    """
+    path = Path(path)
+    values = np.asarray(x, np.float32)
+    try:
+        run = session(path.read_bytes())
+        known = run.get_modelmeta().custom_metadata_map.get("format") == "float"
+    except OSError as error:
+        raise VgradError(f"{path}: {error.strerror}; is the path right?") from None
+    except Exception as error:  # onnxruntime's own have no common base
+        raise VgradError(f"{path}: onnxruntime cannot read it: {error}") from None
+    if not known:
+        raise VgradError(f"{path} is not a float model that pyvgrad exported")
+    n_in = run.get_inputs()[0].shape[2]
+    if values.ndim != 3 or values.shape[2] != n_in or not values.shape[1]:
+        raise ValueError(f"x must be (N, T, {n_in}), T >= 1, it is {values.shape}")
+    names = [output.name for output in run.get_outputs()]
+    steps: list[dict[str, Any]] = []
+    state: dict[str, Any] = {}
+    for t in range(values.shape[1]):
+        found = run.run(names, {"x": values[:, t : t + 1]} | state)
+        out = dict(zip(names, found, strict=True))
+        state = {f"{k}_in": v for k, v in out.items() if k.startswith("state_")}
+        steps.append(out)
+    signals = {_signal(k): k for k in names if k[-2:] not in ("_i", "_o")}
+    n = len(values)
+    return {
+        signal: np.stack([out[k].reshape(n, -1) for out in steps], 1).astype(np.float64)
+        for signal, k in signals.items()
+    }
+
+
+def _signal(output: str) -> str:
+    """``state_2_h`` as ``layer 2 h``; y and logits stay."""
+    return output.replace("state_", "layer ").replace("_", " ")
+
+
+def session(model: Any, *, optimize: bool = True) -> Any:
+    """An onnxruntime.InferenceSession of a ModelProto or its bytes, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # it warns of inputs that have a default: the states
+    if not optimize:
+        options.graph_optimization_level = (
+            onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        )
+    return onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else model.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+    )
+
+
+def _feeds(state: State) -> dict[str, Any]:
+    """The graph's state inputs."""
+    feeds: dict[str, Any] = {"saturated_in": state.saturated[:, np.newaxis]}
+    for k, (c, r) in enumerate(zip(state.c, state.r, strict=True), 1):
+        if c is not None:
+            feeds[f"c_{k}_in"] = c.astype(np.int32)
+        feeds[f"r_{k}_in"] = r.astype(np.int16)
+    return feeds
+
+
+def _state(model: QModel, out: dict[str, Any], suffix: str, rows: int) -> State:
+    """The graph's state outputs, ``rows`` of them: steps, or the last alone."""
+
+    def ints(name: str) -> Any:
+        return out[f"{name}{suffix}"].reshape(rows, -1).astype(np.int64)
+
+    numbered = list(enumerate(model.layers, 1))
+    return State(
+        tuple(ints(f"c_{k}") if q.layer.row.carry else None for k, q in numbered),
+        tuple(ints(f"r_{k}") for k, _ in numbered),
+        ints("saturated")[:, 0] & _COUNT_MASK,
+    )
