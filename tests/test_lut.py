@@ -38,9 +38,9 @@ int main(void)
     int32_t z;
     int e;
 
-    put((int32_t)sizeof lut_sigmoid_seg);
-    put((int32_t)sizeof lut_tanh_seg);
-    put((int32_t)sizeof lut_exp_seg);
+    put((int32_t)sizeof vg_lut_sigmoid);
+    put((int32_t)sizeof vg_lut_tanh);
+    put((int32_t)sizeof vg_lut_exp);
     for (z = -32768; z <= 32767; z++)
         put(lut_sigmoid(z));
     for (z = -32768; z <= 32767; z++)

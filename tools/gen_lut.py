@@ -234,12 +234,12 @@ def render(sigmoid: Ints, tanh: Ints, exp: Ints) -> str:
         cells = [f"{{{a}, {b}, {c}, {d}}}" for a, b, c, d in rows.tolist()]
         size = f"LUT_{curve.name.upper()}_SEGS"
         text += (
-            f"const struct lut_seg lut_{curve.name}_seg[{size}] = {{\n"
+            f"const struct lut_seg vg_lut_{curve.name}[{size}] = {{\n"
             f"#ifndef VG_SMALL_TABLES\n{packed(cells[: curve.last])}\n#endif\n"
             f"{packed(cells[curve.last :])}\n}};\n\n"
         )
     cells = [f"{a}u" for a in exp.tolist()]
-    text += f"const uint32_t lut_exp_seg[LUT_EXP_SEGS] = {{\n{packed(cells)}\n}};\n"
+    text += f"const uint32_t vg_lut_exp[LUT_EXP_SEGS] = {{\n{packed(cells)}\n}};\n"
     return text
 
 

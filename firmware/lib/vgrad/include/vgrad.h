@@ -8,8 +8,9 @@
  *          docs/numbers.md is the specification.
  * Memory   Nothing is allocated and there are no mutable globals.  Each
  *          object lives in a struct and an arena, both the caller's.  An
- *          arena is 4-byte aligned and at least vg_*_size() bytes long; the
- *          size of a model's arena is the same on every machine.
+ *          arena is 4-byte aligned, at least vg_*_size() bytes long, and read
+ *          and written by the core alone; the size of a model's arena is the
+ *          same on every machine.
  *          Objects hold pointers: do not copy or move them once set up.
  * Errors   Negative is a vg_err; zero or more is success.  A call that fails
  *          changes nothing.  Shapes are checked when opening, not stepping.
@@ -85,7 +86,8 @@ int vg_model_scale(const vg_model *m, const int32_t *count, vg_sig *x);
 typedef struct {
     const vg_model *model;
     uint32_t *arena;
-    uint32_t saturated; /* unbounded values clamped since the last reset */
+    uint32_t saturated; /* unbounded values clamped since the last reset,
+                           modulo 2^32 */
 } vg_run;
 
 /* Bytes of arena a run needs. */
@@ -99,7 +101,8 @@ int vg_run_init(vg_run *r, const vg_model *m, void *arena, uint32_t size);
 void vg_run_step(vg_run *r, const vg_sig *x, vg_sig *y);
 
 /* As steps calls of vg_run_step on x[steps][n_in] and y[steps][n_out]; in
- * mode VG_LAST y is y[n_out], the output of the last step.  y may be null. */
+ * mode VG_LAST y is y[n_out], the output of the last step, and the steps
+ * before it have no y.  y may be null; 0 steps change nothing. */
 void vg_run_steps(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y);
 
 /* The readout's values of the last step with a y, before its output function:
@@ -113,8 +116,8 @@ void vg_run_reset(vg_run *r);
  * machine.  Returns the bytes written.  VG_E_ARG, _SIZE. */
 int32_t vg_run_save(const vg_run *r, void *buf, uint32_t size);
 
-/* Go on from a state that vg_run_save wrote for the same blob.  VG_E_ARG,
- * _SIZE, _STATE. */
+/* Go on from a state that vg_run_save wrote for the same blob, in buf[size],
+ * size >= m->state_size.  VG_E_ARG, _SIZE, _STATE. */
 int vg_run_restore(vg_run *r, const void *buf, uint32_t size);
 
 /* cdef end */

@@ -148,14 +148,14 @@ uint32_t vg_blob_crc(const vg_model *m);
 /* ---- layer.c -------------------------------------------------------- */
 
 /* a[rows] = sat16(rs(b + W z, E - arg_exp)) for z = [z1; z2], z1 the first n1
- * of the columns. */
-fx_clamps vg_affine(const uint8_t *blob, const vg_map *m, const vg_sig *z1,
-                    uint32_t n1, const vg_sig *z2, vg_sig *a);
+ * of the columns.  Adds the clamps to k. */
+void vg_affine(const uint8_t *blob, const vg_map *m, const vg_sig *z1,
+               uint32_t n1, const vg_sig *z2, vg_sig *a, fx_clamps *k);
 
 /* logits and y from h of the last layer and the model's x. */
 uint32_t vg_readout_step(const uint8_t *blob, const vg_readout *r,
-                         uint8_t logit_exp, const vg_sig *h, const vg_sig *x,
-                         vg_sig *logits, vg_sig *y);
+                         const vg_sig *h, const vg_sig *x, vg_sig *logits,
+                         vg_sig *y);
 
 /* One step of a layer whose x is already in z. */
 uint32_t vg_layer_step(const uint8_t *blob, const vg_layer *l, int32_t *c,

@@ -3,31 +3,32 @@
 #include "dot_c.h"
 #include "lut.h"
 
-fx_clamps vg_affine(const uint8_t *blob, const vg_map *m, const vg_sig *z1,
-                    uint32_t n1, const vg_sig *z2, vg_sig *a)
+/* sum_j w_j z_j over n columns of a row. */
+static int64_t dot(const vg_map *m, const uint8_t *w, const vg_sig *z,
+                   uint32_t n)
 {
-    const uint32_t n2 = m->columns - n1;
+    if (m->bits == 8)
+        return dot_w8((const int8_t *)w, z, n);
+    return dot_w16((const int16_t *)(const void *)w, z, n);
+}
+
+void vg_affine(const uint8_t *blob, const vg_map *m, const vg_sig *z1,
+               uint32_t n1, const vg_sig *z2, vg_sig *a, fx_clamps *k)
+{
+    const uint32_t size = m->bits / 8u;
     const uint8_t *exps = blob + m->exps;
+    const uint8_t *row = blob + m->weights;
     const int32_t *biases =
         m->biases ? (const int32_t *)(const void *)(blob + m->biases) : NULL;
-    const uint8_t *row = blob + m->weights;
-    const size_t pitch = (size_t)m->stride * (m->bits / 8u);
-    fx_clamps k = {0, 0};
 
-    for (uint32_t j = 0; j < m->rows; j++, row += pitch) {
+    for (uint32_t j = 0; j < m->rows; j++, row += m->stride * size) {
         const int shift = exps[m->bits == 8 ? j : 0] - m->arg_exp;
         int64_t acc = biases ? biases[j] : 0;
-        if (m->bits == 8) {
-            const int8_t *w = (const int8_t *)row;
-            acc += dot_w8(w, z1, n1) + dot_w8(w + n1, z2, n2);
-        } else {
-            const int16_t *w = (const int16_t *)(const void *)row;
-            acc += dot_w16(w, z1, n1) + dot_w16(w + n1, z2, n2);
-        }
+        acc += dot(m, row, z1, n1);
+        acc += dot(m, row + n1 * size, z2, m->columns - n1);
         VG_ASSERT(shift >= 1 && shift <= 31);
-        a[j] = fx_sat16(fx_rs(acc, shift), &k);
+        a[j] = fx_sat16(fx_rs(acc, shift), k);
     }
-    return k;
 }
 
 uint32_t vg_layer_step(const uint8_t *blob, const vg_layer *l, int32_t *c,
@@ -41,7 +42,7 @@ uint32_t vg_layer_step(const uint8_t *blob, const vg_layer *l, int32_t *c,
         map.rows = l->gate_rows[gate];
         map.biases = l->gate_biases[gate];
         map.arg_exp = l->gate_exp[gate];
-        k = vg_affine(blob, &map, z, map.columns, z, to);
+        vg_affine(blob, &map, z, map.columns, z, to, &k);
         to += map.rows;
         map.weights += map.rows * map.stride * (map.bits / 8u);
         map.exps += map.bits == 8 ? map.rows : 1;
@@ -68,19 +69,20 @@ static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
 }
 
 uint32_t vg_readout_step(const uint8_t *blob, const vg_readout *r,
-                         uint8_t logit_exp, const vg_sig *h, const vg_sig *x,
-                         vg_sig *logits, vg_sig *y)
+                         const vg_sig *h, const vg_sig *x, vg_sig *logits,
+                         vg_sig *y)
 {
     const uint32_t n = r->map.rows;
-    const fx_clamps k = vg_affine(blob, &r->map, h, r->n_h, x, logits);
+    fx_clamps k = {0, 0};
 
+    vg_affine(blob, &r->map, h, r->n_h, x, logits, &k);
     switch (r->output) {
     case VG_LOGISTIC:
         for (uint32_t j = 0; j < n; j++)
             y[j] = (vg_sig)lut_sigmoid(logits[j]);
         return 0;
     case VG_SOFTMAX:
-        softmax(logits, n, logit_exp, y);
+        softmax(logits, n, r->map.arg_exp, y);
         break;
     default:
         for (uint32_t j = 0; j < n; j++)

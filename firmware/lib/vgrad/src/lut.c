@@ -3,7 +3,7 @@
 #include "lut.h"
 
 /* clang-format off */
-const struct lut_seg lut_sigmoid_seg[LUT_SIGMOID_SEGS] = {
+const struct lut_seg vg_lut_sigmoid[LUT_SIGMOID_SEGS] = {
 #ifndef VG_SMALL_TABLES
     {32767, 0, 0, 0}, {32767, 0, 0, 0}, {32767, 0, 0, 0}, {32767, 0, 0, 0},
     {32767, 0, 0, 0}, {32767, 0, 0, 0}, {32767, 0, 0, 0}, {32767, 0, 0, 0},
@@ -60,7 +60,7 @@ const struct lut_seg lut_sigmoid_seg[LUT_SIGMOID_SEGS] = {
     {1073774591, 0, 0, 0}, {1073774591, 0, 0, 0},
 };
 
-const struct lut_seg lut_tanh_seg[LUT_TANH_SEGS] = {
+const struct lut_seg vg_lut_tanh[LUT_TANH_SEGS] = {
 #ifndef VG_SMALL_TABLES
     {-1073709057, 0, 0, 0}, {-1073709057, 0, 0, 0}, {-1073709057, 0, 0, 0},
     {-1073709057, 0, 0, 0}, {-1073709057, 0, 0, 0}, {-1073709057, 0, 0, 0},
@@ -175,7 +175,7 @@ const struct lut_seg lut_tanh_seg[LUT_TANH_SEGS] = {
     {1073774591, 0, 0, 0}, {1073774591, 0, 0, 0}, {1073774591, 0, 0, 0},
 };
 
-const uint32_t lut_exp_seg[LUT_EXP_SEGS] = {
+const uint32_t vg_lut_exp[LUT_EXP_SEGS] = {
     2147483648u, 2017374191u, 1895147668u, 1780326475u, 1672461947u,
     1571132600u, 1475942488u, 1386519653u, 1302514674u, 1223599299u,
     1149465165u, 1079822591u, 1014399448u, 952940092u, 895204371u, 840966680u,

@@ -37,9 +37,9 @@ enum {
     LUT_EXP_SEGS = 192
 };
 
-extern const struct lut_seg lut_sigmoid_seg[LUT_SIGMOID_SEGS];
-extern const struct lut_seg lut_tanh_seg[LUT_TANH_SEGS];
-extern const uint32_t lut_exp_seg[LUT_EXP_SEGS]; /* exp(-i / 16), q31 */
+extern const struct lut_seg vg_lut_sigmoid[LUT_SIGMOID_SEGS];
+extern const struct lut_seg vg_lut_tanh[LUT_TANH_SEGS];
+extern const uint32_t vg_lut_exp[LUT_EXP_SEGS]; /* exp(-i / 16), q31 */
 
 /* With d = z - centre of the row, -2^(bits-1) <= d < 2^(bits-1), and floors:
  *
@@ -65,21 +65,25 @@ static inline int32_t lut_cubic(const struct lut_seg *seg, int32_t z, int bits)
 /* floor(2^14 / (1 + exp(-z / 2^11)) + 1/2), q14, for z in [-32768, 32767]. */
 static inline int32_t lut_sigmoid(int32_t z_q11)
 {
-    int negative = LUT_ORIGIN == 0 && z_q11 < 0;
-    int32_t y =
-        lut_cubic(lut_sigmoid_seg, negative ? -z_q11 : z_q11, LUT_SIGMOID_BITS);
-
-    return negative ? LUT_ONE - y : y;
+#ifdef VG_SMALL_TABLES
+    const int32_t y =
+        lut_cubic(vg_lut_sigmoid, z_q11 < 0 ? -z_q11 : z_q11, LUT_SIGMOID_BITS);
+    return z_q11 < 0 ? LUT_ONE - y : y;
+#else
+    return lut_cubic(vg_lut_sigmoid, z_q11, LUT_SIGMOID_BITS);
+#endif
 }
 
 /* floor(2^14 tanh(z / 2^12) + 1/2), q14, for z in [-32768, 32767]. */
 static inline int32_t lut_tanh(int32_t z_q12)
 {
-    int negative = LUT_ORIGIN == 0 && z_q12 < 0;
-    int32_t y =
-        lut_cubic(lut_tanh_seg, negative ? -z_q12 : z_q12, LUT_TANH_BITS);
-
-    return negative ? -y : y;
+#ifdef VG_SMALL_TABLES
+    const int32_t y =
+        lut_cubic(vg_lut_tanh, z_q12 < 0 ? -z_q12 : z_q12, LUT_TANH_BITS);
+    return z_q12 < 0 ? -y : y;
+#else
+    return lut_cubic(vg_lut_tanh, z_q12, LUT_TANH_BITS);
+#endif
 }
 
 /* floor(2^16 exp(-d / 2^e) + 1/2), q16, for d in [0, 65535], e in [0, 14].
@@ -102,7 +106,7 @@ static inline uint32_t lut_exp(uint32_t d, int e)
         return 0;
     for (k = 0; k < 6; k++)
         p = inverse_factorial_q31[k] - (uint32_t)(((uint64_t)p * g) >> 14);
-    return (uint32_t)(((uint64_t)lut_exp_seg[i] * p + (1ull << 45)) >> 46);
+    return (uint32_t)(((uint64_t)vg_lut_exp[i] * p + (1ull << 45)) >> 46);
 }
 
 #endif

@@ -141,7 +141,7 @@ void vg_run_step(vg_run *r, const vg_sig *x, vg_sig *y)
     if (!y)
         return;
     if (readout->map.rows) {
-        r->saturated += vg_readout_step(m->blob, readout, m->logit_exp, in, x,
+        r->saturated += vg_readout_step(m->blob, readout, in, x,
                                         signals(r, readout->logits), y);
     } else {
         memcpy(signals(r, readout->logits), in, 2 * (size_t)m->n_out);

@@ -1,0 +1,493 @@
+"""Hostile blobs: refused, or run clean; and Python refuses just those that C does.
+
+Each blob goes through tests/fuzz/hostile.c, built with the address and undefined
+behaviour sanitizers: what it admits is stepped with extreme inputs, saved, and
+restored from damaged states, in buffers of exactly the size asked for.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_models import random_qmodel
+
+from pyvgrad.blob import pack, parse
+from pyvgrad.cells import CELLS, OUTPUTS, Fields, Layer, Readout, Shape
+from pyvgrad.errors import BlobError
+from pyvgrad.qmodel import QLayer, QModel, QReadout
+
+ROOT = Path(__file__).parents[1]
+LIB = ROOT / "firmware" / "lib" / "vgrad"
+FUZZ = ROOT / "tests" / "fuzz"
+SOURCES = sorted(LIB.glob("src/*.c"))
+SANITIZE = [
+    *("-std=c99", "-g", "-O1", "-fno-sanitize-recover=all"),
+    *("-include", "assert.h", "-DVG_ASSERT=assert", f"-I{LIB / 'include'}"),
+]
+OK, E_SIZE, E_MAGIC, E_FORMAT, E_CRC = 0, -3, -4, -5, -6
+HEADER, CRC = 24, 4
+
+
+def compile_c(compiler, sanitizers, main, program):
+    command = [compiler, *SANITIZE, f"-fsanitize={sanitizers}", FUZZ / main]
+    subprocess.run([*command, *SOURCES, "-o", program], check=True)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    program = tmp_path_factory.mktemp("hostile") / "hostile"
+    compile_c("gcc", "address,undefined", "hostile.c", program)
+    return program
+
+
+def codes(driver, blobs):
+    """What vg_model_open returned for each blob, after all it was put through."""
+    stream = b"".join(struct.pack("<I", len(b)) + b for b in blobs)
+    done = subprocess.run(
+        [driver], input=stream, capture_output=True, check=False, timeout=60
+    )
+    found = [int(line) for line in done.stdout.split()]
+    if done.returncode:
+        bad = blobs[len(found)] if len(found) < len(blobs) else b""
+        pytest.fail(f"blob {bad.hex()}\n{done.stderr.decode()}")
+    assert len(found) == len(blobs)
+    return found
+
+
+def admitted(blob):
+    try:
+        parse(blob)
+    except BlobError:
+        return False
+    return True
+
+
+def agree(driver, blobs):
+    """Codes of C, after a proof that Python admits the same blobs."""
+    found = codes(driver, blobs)
+    for blob, code in zip(blobs, found, strict=True):
+        assert admitted(blob) == (code == OK), f"C says {code} to {blob.hex()}"
+    return found
+
+
+def sealed(body, *, size=None):
+    """A body with a size and a CRC that fit it, as far as ``size`` lets them."""
+    body = bytearray(body)
+    body += bytes(-len(body) % 4)
+    size = len(body) + CRC if size is None else size
+    body[8:12] = struct.pack("<I", size)
+    return bytes(body) + struct.pack("<I", zlib.crc32(body))
+
+
+def resealed(blob):
+    """A blob with a CRC that fits the rest."""
+    return blob[:-CRC] + struct.pack("<I", zlib.crc32(blob[:-CRC]))
+
+
+def with_bytes(blob, at, new):
+    return blob[:at] + new + blob[at + len(new) :]
+
+
+def flips(blob):
+    for bit in range(8 * len(blob)):
+        bad = bytearray(blob)
+        bad[bit // 8] ^= 1 << bit % 8
+        yield bytes(bad)
+
+
+def small(seed, **fixed):
+    fixed = {"n_max": 3, "n_in": 2, **fixed}
+    return pack(random_qmodel(np.random.default_rng(seed), **fixed))
+
+
+# One of each cell; 1997 with gate feedback; both widths; all parts.
+SMALL = {
+    "rnn_tanh": small(1, cell="rnn_tanh", n_layers=1, output="linear", bits=16),
+    "rnn_sigmoid": small(
+        2, cell="rnn_sigmoid", n_layers=1, output="none", bits=8, scaling=True
+    ),
+    "rnn_relu": small(
+        3, cell="rnn_relu", n_layers=2, output="linear", bits=8, shortcuts=True
+    ),
+    "lstm": small(
+        4, cell="lstm", n_layers=1, output="softmax", bits=16, initial_state=True
+    ),
+    "lstm97": small(
+        *(5,),
+        cell="lstm97",
+        fields=Fields("4s-2", "identity", feedback=True),
+        block=3,
+        n_layers=1,
+        output="logistic",
+        bits=8,
+        scaling=True,
+        initial_state=True,
+    ),
+}
+each_small = pytest.mark.parametrize("blob", SMALL.values(), ids=SMALL.keys())
+
+
+# ---- damage ----------------------------------------------------------------
+
+
+@each_small
+def test_sound_blob_is_admitted_with_or_without_bytes_after_it(driver, blob):
+    assert agree(driver, [blob, blob + b"\xff", blob + bytes(64)]) == [OK] * 3
+
+
+@each_small
+def test_blob_cut_at_any_byte_is_a_size_error(driver, blob):
+    cuts = [blob[:n] for n in range(len(blob))]
+    assert set(agree(driver, cuts)) == {E_SIZE}
+
+
+@each_small
+def test_any_flipped_bit_is_refused(driver, blob):
+    assert set(agree(driver, list(flips(blob)))) == {E_SIZE, E_MAGIC, E_FORMAT, E_CRC}
+
+
+# ---- lies with a right CRC -------------------------------------------------
+
+
+@each_small
+def test_any_flipped_bit_under_a_right_crc_is_refused_or_runs(driver, blob):
+    found = agree(driver, [resealed(b + bytes(CRC)) for b in flips(blob[:-CRC])])
+    # Where it is the size that changed, the CRC is looked for elsewhere.
+    assert set(found) == {OK, E_SIZE, E_MAGIC, E_FORMAT, E_CRC}
+
+
+@each_small
+def test_any_value_of_any_of_the_first_bytes_is_refused_or_runs(driver, blob):
+    ends = min(len(blob) - CRC, 24 + 16 + 12 + 8)
+    blobs = [
+        resealed(with_bytes(blob, at, bytes([value])))
+        for at in range(ends)
+        for value in range(256)
+    ]
+    found = agree(driver, blobs)
+    assert found.count(OK) > 0
+
+
+@each_small
+def test_body_cut_at_any_word_under_a_right_crc_is_refused(driver, blob):
+    cuts = [sealed(blob[:n]) for n in range(HEADER, len(blob) - CRC, 4)]
+    # Cut in or after its sections, a blob is whole.
+    found = agree(driver, cuts)
+    assert E_SIZE in found
+    assert E_MAGIC not in found
+    assert E_CRC not in found
+
+
+def edge(rng):
+    """A number that programs trip over, in 1, 2 or 4 bytes."""
+    width = int(rng.choice([1, 2, 4]))
+    top = 1 << 8 * width
+    value = int(rng.choice([0, 1, 2, 3, top // 2 - 1, top // 2, top - 2, top - 1]))
+    return value.to_bytes(width, "little")
+
+
+def mutated(rng, blob):
+    """A blob with 1 to 5 changes of bytes or words, sealed."""
+    body = bytearray(blob[:-CRC])
+    for _ in range(int(rng.integers(1, 6))):
+        reach = len(body) if rng.random() < 0.5 else min(len(body), 80)
+        at = int(rng.integers(4, reach))
+        word = at & ~3
+        change = rng.integers(0, 6)
+        if change <= 1:
+            body[at] = int(rng.integers(0, 256))
+        elif change <= 3:
+            new = edge(rng)[: len(body) - at]
+            body[at : at + len(new)] = new
+        elif change == 4:
+            body[word:word] = rng.bytes(4)
+        elif len(body) > HEADER + 8:
+            del body[word : word + 4]
+    if rng.random() < 0.5:
+        body[4:8] = blob[4:8]  # version and layers: most changes there end it
+    return sealed(body)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_blobs_changed_in_many_places_are_refused_or_run(driver, seed):
+    rng = np.random.default_rng(seed)
+    sources = [*SMALL.values(), *(small([seed, k], n_max=4) for k in range(25))]
+    blobs = [mutated(rng, sources[k % len(sources)]) for k in range(1500)]
+    found = agree(driver, blobs)
+    assert 20 < found.count(OK) < 1400
+
+
+# ---- absurd sizes ----------------------------------------------------------
+
+
+def head(
+    n_in=1, n_out=1, *, n_layers=1, bits=8, mode=0, x_exp=14, count_exp=14, flags=0
+):
+    return struct.pack(
+        *("<4sHHIHHBBBBBBH", b"VGRD", 1, n_layers, 0, n_in, n_out),
+        *(bits, 0, mode, x_exp, count_exp, flags, 0),
+    )
+
+
+def layer(cell, fields, n, block, n_in, *, flags=0, h_exp=14):
+    return struct.pack("<BBBBHHHH", cell, fields, flags, h_exp, n, block, n_in, 0)
+
+
+def padded(data):
+    return data + bytes(-len(data) % 4)
+
+
+CAROUSEL = 0  # fields of lstm97: gates i and g alone, no recurrent weights
+
+
+@pytest.mark.parametrize("extra", [0, 4, 1000])
+@pytest.mark.parametrize(
+    ("bits", "n", "n_exps"),
+    [(8, 65535, 65536), (16, 32767, 2)],  # (n + 1) * 65536 * bits / 8 is 2^32
+)
+def test_matrix_of_2_to_the_32_bytes_is_not_taken_for_none(
+    driver, bits, n, n_exps, extra
+):
+    body = head(65535, 1, bits=bits) + layer(3, CAROUSEL, n, n, 65535)
+    body += padded(b"\x14" * n_exps) + bytes(extra)
+    assert agree(driver, [sealed(body)]) == [E_SIZE]
+
+
+@pytest.mark.parametrize("n", [1, 2, 255, 256, 4095, 32767, 32768, 65535])
+@pytest.mark.parametrize("n_in", [1, 4096, 65535])
+def test_matrix_larger_than_the_blob_is_a_size_error(driver, n_in, n):
+    blobs = [
+        sealed(head(n_in, 1, bits=bits) + layer(cell, f, n, 1, n_in) + bytes(64))
+        for bits in (8, 16)
+        for cell, f in [(0, 0x40), (1, 0x40), (2, 0x40), (3, 0xF5), (4, 0x70)]
+        if n * n_in > 64
+    ]
+    if blobs:
+        assert set(agree(driver, blobs)) <= {E_SIZE, E_FORMAT}
+
+
+@pytest.mark.parametrize("n_out", [32767, 32768, 65535])
+def test_readout_larger_than_the_blob_is_refused(driver, n_out):
+    body = head(1, n_out, flags=2) + layer(3, CAROUSEL, 1, 1, 1)
+    body += b"\x14\x14\0\0" + bytes(8) + struct.pack("<BBBBHH", 0, 0, 11, 0, n_out, 1)
+    [code] = agree(driver, [sealed(body)])
+    assert code == (E_SIZE if n_out == 32767 else E_FORMAT)
+
+
+@pytest.mark.parametrize("n_layers", [0, 2, 255, 256, 65535])
+def test_layers_that_are_not_there_are_refused(driver, n_layers):
+    blob = small(7, cell="lstm", n_layers=1, output="none", n_in=3, sections=False)
+    lie = resealed(with_bytes(blob, 6, struct.pack("<H", n_layers)))
+    [code] = agree(driver, [lie])
+    assert code == (E_SIZE if n_layers in (2, 255) else E_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "size", [0, 4, 24, 27, 28, 29, 0x7FFFFFFC, 0x80000000, 0xFFFFFFFC, 0xFFFFFFFF]
+)
+@each_small
+def test_any_size_in_the_header_is_refused(driver, blob, size):
+    lies = [
+        sealed(blob[:-CRC], size=size),
+        with_bytes(blob, 8, struct.pack("<I", size)),
+    ]
+    expected = E_CRC if size == 28 else E_SIZE
+    assert agree(driver, lies) == [expected, expected]
+
+
+@pytest.mark.parametrize("length", [1, 4, 2**31, 2**32 - 8, 2**32 - 4, 2**32 - 1])
+def test_section_longer_than_the_blob_is_a_size_error(driver, length):
+    body = small(8, sections=False)[:-CRC] + struct.pack("<4sI", b"note", length)
+    assert agree(driver, [sealed(body)]) == [E_SIZE]
+
+
+def test_scaling_of_more_channels_than_there_are_is_a_size_error(driver):
+    blobs = [
+        sealed(head(n_in, 1, flags=1) + bytes(n))
+        for n_in in (2, 65535)
+        for n in (0, 4, 8, 12)
+    ]
+    assert set(agree(driver, blobs)) == {E_SIZE}
+
+
+# ---- absurd shapes that are sound ------------------------------------------
+
+
+def qlayer(cell, n_in, n, block, fields=None, *, limit=127):
+    shape = Layer(cell, n_in, n, block, fields, cell_biases=True, gate_biases=False)
+    q = QLayer(shape, 14 if shape.bounded else 0, {}, {}, {})
+    for gate in shape.gates:
+        rows = shape.rows(gate)
+        q.exps[gate] = np.full(rows, q.argument_exp(gate) + 1)
+        columns = n_in + shape.n_recurrent
+        q.weights[gate] = np.full((rows, columns), limit)
+        if shape.has_bias(gate):
+            q.biases[gate] = np.full(rows, 2**31 - 1)
+    return q
+
+
+def qmodel(layers, output="none", n_out=1, *, shortcuts=False):
+    n, n_in = layers[-1].layer.n, layers[0].layer.n_in
+    readout = q = None
+    if output != "none":
+        readout = Readout(n, n_out, output, n_in if shortcuts else 0)
+        logit_exp = 11 if output == "logistic" else 14
+        columns = n + readout.shortcuts
+        q = QReadout(
+            readout,
+            logit_exp,
+            np.full(n_out, logit_exp + 1),
+            np.full((n_out, columns), -127),
+            np.full(n_out, -(2**31)),
+        )
+    shape = Shape(tuple(p.layer for p in layers), readout)
+    return QModel(shape, tuple(layers), q, weight_bits=8)
+
+
+BARE = Fields("s", "identity", False, False, recurrent=False)
+FED_BACK = Fields("4s-2", "identity", True, True, feedback=True)
+ABSURD = {
+    "65535 inputs": qmodel([qlayer("rnn_tanh", 65535, 1, 1)]),
+    "65535 inputs read twice": qmodel(
+        [qlayer("rnn_relu", 65535, 1, 1)], "softmax", 3, shortcuts=True
+    ),
+    "65535 cells in one block": qmodel(
+        [qlayer("lstm97", 1, 65535, 65535, BARE)], "linear", 1
+    ),
+    "32767 outputs of softmax": qmodel([qlayer("rnn_tanh", 1, 1, 1)], "softmax", 32767),
+    "32767 outputs of logistic": qmodel(
+        [qlayer("rnn_tanh", 1, 1, 1)], "logistic", 32767
+    ),
+    "32767 outputs of a layer": qmodel([qlayer("lstm97", 1, 32767, 7, BARE)]),
+    "255 layers": qmodel(
+        [qlayer("lstm97", 1, 1, 1, FED_BACK) for _ in range(255)], "linear", 1
+    ),
+    "255 layers of 3 cells": qmodel([qlayer("rnn_relu", 3, 3, 1) for _ in range(255)]),
+}
+
+
+@pytest.mark.parametrize("model", ABSURD.values(), ids=ABSURD.keys())
+def test_shape_at_a_limit_runs_clean(driver, model):
+    assert agree(driver, [pack(model)]) == [OK]
+
+
+def test_every_cell_output_and_width_runs_clean_at_its_numbers_limits(driver):
+    blobs = [
+        pack(
+            random_qmodel(
+                np.random.default_rng([seed, len(cell), bits]),
+                cell=cell,
+                output=output,
+                bits=bits,
+                extreme=True,
+            )
+        )
+        for seed in range(4)
+        for cell in CELLS
+        for output in (*OUTPUTS, "none")
+        for bits in (8, 16)
+    ]
+    assert set(agree(driver, blobs)) == {OK}
+
+
+def one_layer(cell, fields, *, n=2):
+    """A blob of one layer of zeros, without readout, as long as its fields ask for."""
+    lstm = cell >= 3
+    shared = 1 + (fields >> 4 & 1) + (fields >> 5 & 1) if lstm else 0
+    n_r = n * (1 + (fields >> 7) * (1 + (fields >> 4 & 1))) if fields >> 6 & 1 else 0
+    exps = padded(b"\x14" * (1 + shared))
+    matrix = bytes((1 + shared) * n * len(padded(bytes(3 + n_r))) * 2)
+    return sealed(head(3, n, bits=16) + layer(cell, fields, n, 1, 3) + exps + matrix)
+
+
+def fields_of_blob_md(cell, fields):
+    """Whether BLOB.md admits these fields."""
+    if cell < 3:
+        return fields == 0x40
+    if cell == 4:
+        return fields == 0x70
+    known = fields & 3 != 3 and fields >> 2 & 3 != 3
+    return cell == 3 and known and (fields >> 6) != 2
+
+
+@pytest.mark.parametrize("cell", range(7))
+def test_fields_are_admitted_as_the_format_says(driver, cell):
+    # h_exp 14 is right for every cell.
+    found = agree(driver, [one_layer(cell, fields) for fields in range(256)])
+    expected = [fields_of_blob_md(cell, fields) for fields in range(256)]
+    assert [code == OK for code in found] == expected
+    assert set(found) <= {OK, E_FORMAT}
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("cell", range(5))
+def test_nothing_of_a_length_of_zero_is_admitted(driver, cell, bits):
+    fields = 0x70 if cell == 4 else 0x40 if cell < 3 else CAROUSEL
+    readout = struct.pack("<BBBBHH", 0, 0, 11, 0, 1, 0) + b"\x14\0\0\0"
+    exps = b"\x14" * (0 if bits == 8 else {3: 2, 4: 4}.get(cell, 1))
+    no_cells = layer(cell, fields, 0, 1, 1) + padded(exps)
+    bodies = [
+        head(1, 1, bits=bits, flags=2) + no_cells + readout,
+        head(1, 0, bits=bits) + no_cells,
+        head(0, 1, bits=bits) + bytes(100),
+    ]
+    assert agree(driver, [sealed(b) for b in bodies]) == [E_FORMAT] * 3
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_shift_is_admitted_in_1_to_31_and_nowhere_else(driver, cell, bits):
+    model = random_qmodel(
+        np.random.default_rng(9),
+        cell=cell,
+        n_layers=1,
+        bits=bits,
+        output="none",
+        scaling=False,
+    )
+    blob = pack(model)
+    [q] = model.layers
+    gate = q.layer.gates[0]
+    at = HEADER + 12
+    blobs = [resealed(with_bytes(blob, at, bytes([e]))) for e in range(256)]
+    arg = q.argument_exp(gate)
+    assert agree(driver, blobs) == [
+        OK if 1 <= e - arg <= 31 else E_FORMAT for e in range(256)
+    ]
+
+
+# ---- libFuzzer -------------------------------------------------------------
+
+
+def has_libfuzzer():
+    if not shutil.which("clang"):
+        return False
+    command = ["clang", "-print-resource-dir"]
+    folder = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return any(Path(folder.strip()).rglob("libclang_rt.fuzzer*"))
+
+
+@pytest.mark.skipif(not has_libfuzzer(), reason="clang with libFuzzer is not installed")
+def test_fuzzer_finds_nothing_in_a_short_run(tmp_path):
+    program = tmp_path / "fuzz_blob"
+    compile_c("clang", "fuzzer,address,undefined", "fuzz_blob.c", program)
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name, blob in SMALL.items():
+        (corpus / name).write_bytes(blob)
+    options = ["-runs=100000", "-max_len=512", "-seed=1", "-timeout=5"]
+    done = subprocess.run(
+        [program, *options, f"-artifact_prefix={tmp_path}/", corpus],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "Done 100000 runs" in done.stderr
