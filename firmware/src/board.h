@@ -1,0 +1,27 @@
+/* board.h - all that a board must give the application: three functions and
+ * what it is made of. */
+#ifndef BOARD_H
+#define BOARD_H
+
+#include <stdint.h>
+
+struct board {
+    const char *core;            /* such as "cortex-m4" */
+    uint32_t *pool, *pool_end;   /* RAM for the line, a blob and its arena */
+    uint32_t *stack, *stack_end; /* null where nobody can know */
+    uint32_t ahead; /* bytes the host may send beyond the line answered last */
+};
+
+extern const struct board board;
+
+/* Wait for input, take up to size bytes of it and return how many; 0 is the
+ * end of input. */
+int32_t board_read(char *buf, int32_t size);
+
+/* Send text[len] to the host. */
+void board_write(const char *text, int32_t len);
+
+/* End the program with an exit code, or stop where there is no host. */
+void board_exit(int code);
+
+#endif

@@ -1,0 +1,70 @@
+"""A blob as a C header: what a program without a file system includes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from pyvgrad.blob import parse
+from pyvgrad.native import HostExecutor
+
+_TEXT = """\
+/* {name}: a model for vgrad, {weights} weights of {bits} bits.
+ * Made by `pyvgrad export --header`; blob CRC {crc:08x}.
+ *
+ *     static uint32_t arena[VG_MODEL_ARENA_SIZE / 4];
+ *     vg_model m;
+ *     vg_run r;
+ *     vg_model_open(&m, vg_model_blob, VG_MODEL_BLOB_SIZE);
+ *     vg_run_init(&r, &m, arena, sizeof arena);
+ *     vg_run_step(&r, x, y);       x[{n_in}] / 2^{x_exp}, y[{n_out}] / 2^{y_exp}
+ */
+#ifndef VG_MODEL_H
+#define VG_MODEL_H
+
+#include <stdint.h>
+
+enum {{
+    VG_MODEL_BLOB_SIZE = {size}, /* bytes of flash */
+    VG_MODEL_ARENA_SIZE = {arena}, /* bytes of RAM */
+    VG_MODEL_STATE_SIZE = {state}, /* bytes of a saved state */
+    VG_MODEL_N_IN = {n_in},
+    VG_MODEL_N_OUT = {n_out}
+}};
+
+/* Words, so that it is aligned; little-endian like the core. */
+static const uint32_t vg_model_blob[VG_MODEL_BLOB_SIZE / 4] = {{
+{words}
+}};
+
+#endif
+"""
+
+
+def header(blob: bytes, name: str) -> str:
+    """C source of a header that embeds the blob, with its arena's size in bytes.
+
+    BlobError if the blob is damaged.
+    """
+    model = parse(blob)
+    blob = blob[: int.from_bytes(blob[8:12], "little")]
+    with HostExecutor(blob) as core:
+        arena, state = core.arena_bytes, len(core.state)
+    words = [f"0x{w:08x}u" for w in np.frombuffer(blob, "<u4")]
+    lines = [", ".join(words[k : k + 6]) for k in range(0, len(words), 6)]
+    return _TEXT.format(
+        name=re.sub(r"[^\w.-]", "_", Path(name).name),
+        weights=f"{model.shape.n_weights:,}",
+        bits=model.weight_bits,
+        crc=int.from_bytes(blob[-4:], "little"),
+        size=len(blob),
+        arena=arena,
+        state=state,
+        n_in=model.shape.n_in,
+        n_out=model.shape.n_out,
+        x_exp=model.x_exp,
+        y_exp=model.y_exp,
+        words=",\n".join(f"    {line}" for line in lines),
+    )
