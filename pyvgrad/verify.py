@@ -23,6 +23,19 @@ from pyvgrad.signals import Signals
 Open = Callable[[bytes, str], Executor]
 
 
+class Watcher:
+    """Told what ``agree`` does; override what is of interest."""
+
+    def start(self, name: str) -> None:
+        """Executor ``name`` is about to start."""
+
+    def output(self, name: str, sequence: int, y: Signals, logits: Signals) -> None:
+        """One sequence's y and logits, each (T, n_out), came from an executor."""
+
+    def end(self, name: str, executor: Executor) -> None:
+        """Executor ``name`` has run everything and is about to be closed."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """The first value that differs on an executor."""
@@ -131,13 +144,14 @@ def agree(
     on: Iterable[str] = ("host",),
     *,
     opener: Open = open_executor,
-    progress: Callable[[str], None] = lambda name: None,
+    watcher: Watcher | None = None,
 ) -> Agreement:
     """Run x (N, T, n_in), raw int16, on each executor and compare every integer.
 
     Steps from ``lengths`` (N,) on are left out.  ``opener(blob, name)`` starts an
-    executor; ``progress`` is told each name.  Raises what the opener raises.
+    executor.  Raises what the opener raises.
     """
+    watcher = watcher or Watcher()
     model = parse(blob)
     ends = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
     trace = IntModel(blob).run(x, ends, states=True)
@@ -148,14 +162,16 @@ def agree(
     ]
     counts = []
     for name in on:
-        progress(name)
+        watcher.start(name)
         count = _Count(name)
         with closing(opener(blob, name)) as executor:
             for n, end in enumerate(ends):
                 executor.reset()
                 y, logits, images = executor.run(x[n, :end], states=True)
                 assert images is not None
+                watcher.output(name, n, y, logits)
                 count.compare(n, expected[n], _values(model, y, logits, images))
+            watcher.end(name, executor)
         counts.append(count)
     return Agreement(
         int(ends.sum()),

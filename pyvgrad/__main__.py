@@ -1,0 +1,5 @@
+"""``python -m pyvgrad`` is ``pyvgrad``."""
+
+from pyvgrad.cli import main
+
+main()

@@ -1,0 +1,232 @@
+"""Commands on a blob that is there: info, export, run, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from pyvgrad import blob as blobs
+from pyvgrad import verify as agreement_of
+from pyvgrad.cells import Layer
+from pyvgrad.cli_io import Blob, Json, On, Strict, answer, executor_list, warn_clamped
+from pyvgrad.executors import Model
+from pyvgrad.files import read_dataset, write_bytes, write_npz
+from pyvgrad.progress import Reporter
+from pyvgrad.qmodel import QModel
+from pyvgrad.signals import Signals, to_signals
+from pyvgrad.verify import Watcher
+
+# ---- info ----------------------------------------------------------------
+
+
+def describe(blob: bytes) -> dict[str, Any]:
+    """What is inside a blob and what it costs: the fields of ``info --json``."""
+    from pyvgrad.native import HostExecutor
+
+    model = blobs.parse(blob)
+    with HostExecutor(blob) as core:
+        run_bytes, state_bytes = core.arena_bytes, len(core.state)
+    shape = model.shape
+    return {
+        "cells": [_cell(q.layer) for q in model.layers],
+        "n_in": shape.n_in,
+        "n_out": shape.n_out,
+        "n_layers": len(model.layers),
+        "output": shape.output,
+        "mode": shape.mode,
+        "weights": shape.n_weights,
+        "weight_bits": model.weight_bits,
+        "macs_per_step": _macs(model),
+        "blob_bytes": int.from_bytes(blob[8:12], "little"),
+        "run_bytes": run_bytes,
+        "state_bytes": state_bytes,
+        "train_bytes": None,
+        "exponents": {"x": model.x_exp, "y": model.y_exp, "logits": model.logit_exp},
+        "blob_version": blobs.VERSION,
+        "crc": f"{blobs.crc(blob):08x}",
+    }
+
+
+def _cell(layer: Layer) -> str:
+    blocks = f" in blocks of {layer.block}" if layer.block > 1 else ""
+    return f"{layer.cell} {layer.n}{blocks}"
+
+
+def _macs(model: QModel) -> int:
+    matrices = [w for q in model.layers for w in q.weights.values()]
+    readout = [model.readout.weights] if model.readout else []
+    return int(sum(w.size for w in matrices + readout))
+
+
+def info(path: Blob, as_json: Json = False) -> int:
+    """Say what is inside a blob and what it costs."""
+    found = describe(blobs.read(path))
+    width = max(map(len, found))
+    lines = [f"{key:<{width}}  {_plain(value)}" for key, value in found.items()]
+    answer(found, as_json, lines)
+    return 0
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if value is None:
+        return "not in this version"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+# ---- export --------------------------------------------------------------
+
+
+def export(
+    path: Blob,
+    onnx: Annotated[Path | None, typer.Option(help="The exact integer graph.")] = None,
+    float_onnx: Annotated[
+        Path | None, typer.Option(help="The blob's weights as a float graph.")
+    ] = None,
+    header: Annotated[
+        Path | None, typer.Option(help="A C header that embeds the blob.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Write a blob as an exact ONNX graph, a float ONNX graph, or a C header."""
+    blob = blobs.read(path)
+    files: list[str] = []
+    if not (onnx or float_onnx or header):
+        raise ValueError("nothing to write: give --onnx, --float-onnx or --header")
+    if onnx:
+        export_exact_file(blob, onnx)
+    if float_onnx:
+        export_float_file(blob, float_onnx)
+    if header:
+        from pyvgrad.header import header as c_header
+
+        write_bytes(header, c_header(blob, path.name).encode())
+    files = [str(f) for f in (onnx, float_onnx, header) if f]
+    answer({"files": files}, as_json, files)
+    return 0
+
+
+def export_exact_file(blob: bytes, path: Path) -> None:
+    """Write the exact integer graph of a blob."""
+    from pyvgrad.onnx_build import write
+    from pyvgrad.onnx_exact import export_exact
+
+    write(path, export_exact(blobs.parse(blob)))
+
+
+def export_float_file(blob: bytes, path: Path) -> None:
+    """Write the float graph of a blob's own, dequantized weights."""
+    from pyvgrad.dequantize import dequantize
+    from pyvgrad.onnx_build import write
+    from pyvgrad.onnx_export import export_float
+
+    model = blobs.parse(blob)
+    write(path, export_float(model.shape, dequantize(model)))
+
+
+# ---- run -----------------------------------------------------------------
+
+
+def run(
+    path: Blob,
+    inputs: Annotated[Path, typer.Argument(metavar="X.npz", help="x (N, T, n_in).")],
+    out: Annotated[Path, typer.Option("-o", metavar="Y.npz", help="y and raw.")],
+    on: On = "host",
+    strict: Strict = False,
+    as_json: Json = False,
+) -> int:
+    """Run sequences; Y.npz gets y (float) and raw (int16)."""
+    blob, data = blobs.read(path), read_dataset(inputs)
+    model = blobs.parse(blob)
+    if data.x.shape[2] != model.shape.n_in:
+        raise ValueError(
+            f"{inputs}: x is {data.x.shape}, {path} takes (N, T, {model.shape.n_in})"
+        )
+    last = model.shape.mode == "last"
+    size = (len(data.x),) if last else data.x.shape[:2]
+    raw = np.zeros((*size, model.shape.n_out), np.int16)
+    saturated = 0
+    with Model(blob, on) as executor:
+        signals = executor.signals(data.x)
+        warn_clamped(executor.clamped, strict, inputs)
+        for n, end in enumerate(data.lengths):
+            executor.reset()
+            y = executor.run_raw(signals[n, :end])
+            raw[n if last else (n, slice(int(end)))] = y
+            saturated += executor.saturated
+        clamped = executor.clamped
+    write_npz(out, {"y": raw / 2.0**model.y_exp, "raw": raw})
+    result = {
+        "steps": int(data.lengths.sum()),
+        "on": on,
+        "clamped": clamped,
+        "saturated": saturated,
+        "files": [str(out)],
+    }
+    answer(result, as_json, [f"{result['steps']} steps on {on}: {out}"])
+    return 0
+
+
+# ---- verify --------------------------------------------------------------
+
+
+def verify(
+    path: Blob,
+    x: Annotated[
+        Path | None, typer.Option("--x", help="x (N, T, n_in); else seeded inputs.")
+    ] = None,
+    on: Annotated[str, typer.Option("--on", help="A list, or all.")] = "host,onnx",
+    float_path: Annotated[
+        Path | None, typer.Option("--float", help="The trained float model, ONNX.")
+    ] = None,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> int:
+    """Run one blob on many executors and compare every integer.
+
+    Exit code 1 if one bit differs.  The reference is the NumPy integer model.
+    """
+    from pyvgrad.accuracy import accuracy
+
+    blob = blobs.read(path)
+    model = blobs.parse(blob)
+    if x is None:
+        signals = agreement_of.random_inputs(model)
+        lengths = np.full(len(signals), signals.shape[1])
+    else:
+        data = read_dataset(x)
+        signals, clamped = to_signals(model, data.x)
+        lengths = data.lengths
+        warn_clamped(clamped, strict, x)
+    against = accuracy(model, signals, lengths, float_path)
+    with Reporter() as says:
+        watcher = _Bars(says, len(signals))
+        names = executor_list(on)
+        agreement = agreement_of.agree(blob, signals, lengths, names, watcher=watcher)
+    result = agreement.as_dict() | {"float": against}
+    answer(result, as_json, agreement_of.lines(agreement) + _error_lines(against))
+    return 0 if agreement.ok else 1
+
+
+class _Bars(Watcher):
+    """A progress bar for each executor."""
+
+    def __init__(self, says: Reporter, n: int) -> None:
+        self._says, self._n = says, n
+
+    def output(self, name: str, sequence: int, y: Signals, logits: Signals) -> None:
+        self._says.update(name, sequence + 1, self._n)
+
+
+def _error_lines(against: dict[str, Any]) -> list[str]:
+    return [
+        f"{name} error of {e['signal']}: largest {e['max_lsb']:.2f} lsb, mean "
+        f"{e['mean_lsb']:.3f} lsb, {e['effective_bits']:.2f} effective bits"
+        for name, e in against.items()
+    ]

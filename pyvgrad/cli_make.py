@@ -1,0 +1,183 @@
+"""Commands that make something: demo, train, flash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyvgrad import blob as blobs
+from pyvgrad.cells import CELLS, Shape
+from pyvgrad.cli_io import Json, answer, executor_list
+from pyvgrad.defaults import Recipe, Settings, recipe_for
+from pyvgrad.files import read_dataset, write_bytes
+from pyvgrad.nets import NETS
+from pyvgrad.progress import Reporter
+from pyvgrad.tasks import TASKS, Task, make_task
+from pyvgrad.tasks.data import from_arrays
+
+
+def demo(
+    out: Annotated[Path, typer.Option("-o", metavar="FOLDER")] = Path("demo"),
+    on: Annotated[str, typer.Option("--on", help="A list, or all.")] = "all",
+    as_json: Json = False,
+) -> int:
+    """Train three models, run them on every executor, compare every bit, report.
+
+    Exit code 1 if one bit differs or one string is wrong.
+    """
+    from pyvgrad.demo import as_dict, run_demo
+    from pyvgrad.demo_page import text, write_page
+
+    page = out / "report.html"
+    with Reporter() as says:
+        outcomes = run_demo(out, says, tuple(executor_list(on)))
+        write_page(outcomes, page)
+    lines = [*text(outcomes), f"report: {page}"]
+    answer(as_dict(outcomes, page), as_json, lines)
+    return 0 if all(o.ok for o in outcomes) else 1
+
+
+# ---- train ---------------------------------------------------------------
+
+
+def train(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option("-o", metavar="M.vg", help="The blob.")],
+    task_name: Annotated[
+        str | None, typer.Argument(metavar="TASK", help=", ".join(TASKS))
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="x, y, lengths in an npz, instead of a task.")
+    ] = None,
+    net: Annotated[str | None, typer.Option(help=", ".join(NETS))] = None,
+    cell: Annotated[str | None, typer.Option(help=", ".join(CELLS))] = None,
+    hidden: Annotated[int | None, typer.Option(help="Cells of a layer.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Recurrent layers.")] = None,
+    block: Annotated[int | None, typer.Option(help="Cells of a memory block.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Sequences at most.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws weights, sets, exemplars.")] = 0,
+    weights: Annotated[int, typer.Option(help="Bits of a weight: 16 or 8.")] = 16,
+    as_json: Json = False,
+) -> int:
+    """Train in float until the integers are right; write M.vg and M.float.onnx.
+
+    A task's own options follow as --lag 100.  Exit code 1 if it was not learnt (the
+    files are written all the same).
+    """
+    from pyvgrad.onnx_build import write as write_onnx
+    from pyvgrad.onnx_export import export_float
+    from pyvgrad.solve import solve
+
+    task, recipe, mode = _task(task_name, data, seed, _options(context.args))
+    recipe = replace(
+        recipe,
+        cell=cell or recipe.cell,
+        hidden=recipe.hidden if hidden is None else hidden,
+        layers=recipe.layers if layers is None else layers,
+        block=recipe.block if block is None else block,
+    )
+    settings = replace(
+        recipe.settings,
+        rate=recipe.settings.rate if rate is None else rate,
+        limit=recipe.settings.limit if limit is None else limit,
+    )
+    shape = recipe.shape(task)
+    if net is not None:
+        shape, settings = _net(net, task, settings)
+    shape = replace(shape, mode=mode)
+    with Reporter() as says:
+
+        def progress(sequences: int, loss: float) -> None:
+            says.update(task.name, sequences, settings.limit, f"loss {loss:.4f}")
+
+        solution = solve(
+            task, shape, settings, seed, weight_bits=weights, progress=progress
+        )
+    float_path = out.with_suffix(".float.onnx")
+    write_bytes(out, solution.blob)
+    write_onnx(float_path, export_float(shape, solution.result.params))
+    result = {
+        "task": task.name,
+        "weights": shape.n_weights,
+        "sequences": solution.result.sequences,
+        "success": solution.result.success,
+        "blob_bytes": len(solution.blob),
+        "files": [str(out), str(float_path)],
+    }
+    said = "right on every sequence" if result["success"] else "not learnt"
+    line = f"{task.name}: {said} after {result['sequences']:,} sequences: {out}"
+    answer(result, as_json, [line])
+    return 0 if result["success"] else 1
+
+
+def _options(args: list[str]) -> dict[str, Any]:
+    """A task's options: --lag 100 to lag=100.  ValueError for what is no pair."""
+    options: dict[str, Any] = {}
+    for name, value in zip(args[::2], args[1::2], strict=False):
+        options[name.removeprefix("--").replace("-", "_")] = (
+            int(value) if value.lstrip("-").isdigit() else value
+        )
+    if len(args) % 2 or not all(name.startswith("--") for name in args[::2]):
+        raise ValueError(f"{' '.join(args)}: a task's options are pairs, --lag 100")
+    return options
+
+
+def _task(
+    name: str | None, data: Path | None, seed: int, options: dict[str, Any]
+) -> tuple[Task, Recipe, str]:
+    """The task, its recipe and the model's mode."""
+    if (name is None) == (data is None):
+        raise ValueError(f"give a task ({', '.join(TASKS)}) or --data D.npz")
+    if name is not None:
+        task = make_task(name, seed=seed, **options)
+        return task, recipe_for(task), "sequence"
+    if options:
+        raise ValueError(f"{', '.join(options)}: --data has no such options")
+    assert data is not None
+    arrays = read_dataset(data)
+    if arrays.y is None:
+        raise ValueError(f"{data}: there is no array y to learn")
+    task, mode = from_arrays(arrays.x, arrays.lengths, arrays.y)
+    loss = "mse" if task.output == "linear" else "cross-entropy"
+    settings = Settings(rate=0.01, optimizer="adam", loss=loss, batch=4, limit=20_000)
+    return task, Recipe("lstm", 16, settings), mode
+
+
+def _net(name: str, task: Task, settings: Settings) -> tuple[Shape, Settings]:
+    """A topology of the papers with its initial weights."""
+    if name not in NETS:
+        raise ValueError(f"unknown net {name!r}; known: {', '.join(NETS)}")
+    net = NETS[name]
+    shape = net.shape(task.n_in, task.n_out)
+    if shape.output == "linear":
+        settings = replace(settings, loss="mse")
+    return shape, replace(settings, scale=net.scale, biases=net.biases)
+
+
+# ---- flash ---------------------------------------------------------------
+
+
+def flash(
+    board: Annotated[str, typer.Argument(metavar="BOARD")],
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[M.vg]", help="A blob for its flash.")
+    ] = None,
+    port: Annotated[str | None, typer.Option(help="Upload through this port.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Build the application for a board and upload it with PlatformIO.
+
+    An emulated core (m0 .. m55) is only built: there is nothing to upload to.
+    """
+    from pyvgrad.firmware import flash as build_and_upload
+
+    blob = blobs.read(path) if path else None
+    image, uploaded = build_and_upload(board, blob, port)
+    result = {"board": board, "uploaded": uploaded, "files": [str(image)]}
+    done = "built and uploaded" if uploaded else "built"
+    answer(result, as_json, [f"{board}: {done} {image}"])
+    return 0

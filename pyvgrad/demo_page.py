@@ -1,0 +1,204 @@
+"""The demo's results for people: the table, and the page with its plots."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyvgrad import report
+from pyvgrad.accuracy import Error, headline, integer_signals
+from pyvgrad.demo import Outcome
+from pyvgrad.executors import CORES
+from pyvgrad.model import forward
+
+_COLUMNS = [
+    "runs on",
+    "values",
+    "differ",
+    "right",
+    "core flash",
+    "arena",
+    "stack",
+]
+_SHOWN = 3  # the string whose signals are drawn, counted from 0
+
+
+def table(outcome: Outcome) -> report.Table:
+    """One model's rows, one for each executor."""
+    n = len(outcome.sequences)
+    differing = outcome.agreement.differing
+    rows = [
+        [
+            p.name,
+            f"{outcome.agreement.values:,}",
+            f"{differing[p.name]:,}",
+            f"{p.right} of {n}",
+            *(
+                f"{p.memory[k]:,}" if k in p.memory else "-"
+                for k in ("library_flash", "arena", "stack")
+            ),
+        ]
+        for p in outcome.places
+    ]
+    return report.Table(_COLUMNS, rows, verdict(outcome), ok=outcome.ok)
+
+
+def verdict(outcome: Outcome) -> str:
+    """One sentence: do all bits agree, is every string right, how near is float."""
+    agreement = outcome.agreement
+    steps = f"{agreement.steps:,} steps of {len(outcome.sequences):,} strings"
+    if agreement.ok:
+        bits = f"all integers are the same on every executor, over {steps}"
+    else:
+        bits = f"bits differ. First: {agreement.first}"
+    return f"{outcome.demo.title}: {bits}. {'; '.join(error_lines(outcome))}"
+
+
+def error_lines(outcome: Outcome) -> list[str]:
+    """Total and arithmetic error of the headline signal, a line each."""
+    name = headline(outcome.solution.model)
+    return [
+        f"{kind} error of {name}: largest {e.max_lsb:.1f} lsb, mean {e.mean_lsb:.2f}, "
+        f"{e.effective_bits:.2f} effective bits"
+        for kind, e in ((k, v[name]) for k, v in outcome.errors.items())
+    ]
+
+
+def error_table(outcomes: Sequence[Outcome]) -> report.Table:
+    """Errors of every signal against both float references."""
+    rows = []
+    for o in outcomes:
+        found = o.errors
+        for signal in found["total"]:
+            cells = [c for kind in found.values() for c in _cells(kind[signal])]
+            rows.append([o.demo.name, signal, *cells])
+    heads = [
+        f"{kind} {what}"
+        for kind in ("total", "arithmetic")
+        for what in ("max lsb", "mean lsb", "bits")
+    ]
+    return report.Table(["model", "signal", *heads], rows)
+
+
+def _cells(e: Error) -> list[str]:
+    return [f"{e.max_lsb:.1f}", f"{e.mean_lsb:.2f}", f"{e.effective_bits:.2f}"]
+
+
+def sizes_table(outcomes: Sequence[Outcome]) -> report.Table:
+    """Flash and RAM of each core's image, and of the C core in it."""
+    rows = []
+    for place in outcomes[0].places:
+        if place.name in CORES:
+            m = place.memory
+            rows.append(
+                [place.name]
+                + [f"{m[k]:,}" for k in ("library_flash", "library_ram", "flash")]
+            )
+    columns = ["core", "C core, flash", "C core, static RAM", "application, flash"]
+    return report.Table(columns, rows, "Bytes.")
+
+
+def text(outcomes: Sequence[Outcome]) -> list[str]:
+    """The result as a table in plain text."""
+    lines = []
+    for o in outcomes:
+        t = table(o)
+        rows = [t.columns, *t.rows]
+        widths = [max(len(row[k]) for row in rows) for k in range(len(t.columns))]
+        lines += ["", o.demo.title, *error_lines(o)]
+        lines += [
+            "  ".join(
+                cell.rjust(w) if k else cell.ljust(w)
+                for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+    lines += ["", "flash: the C core as linked; arena: one run; stack: the application"]
+    differ = [str(o.agreement.first) for o in outcomes if not o.agreement.ok]
+    said = f"{len(differ)} models differ: {differ}" if differ else "not one bit differs"
+    return [*lines[1:], said]
+
+
+def write_page(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Write report.html.  VgradError without matplotlib."""
+    tables = {o.demo.name: table(o) for o in outcomes}
+    tables["Error against float"] = error_table(outcomes)
+    if any(p.name in CORES for p in outcomes[0].places):
+        tables["Sizes"] = sizes_table(outcomes)
+    names = ("pyvgrad", "jax", "numpy", "onnx", "onnxruntime", "platformio")
+    versions = {"Python": platform.python_version()} | {k: version(k) for k in names}
+    report.write_report(
+        path,
+        [_model(o) for o in outcomes],
+        tables,
+        command="pyvgrad demo",
+        versions=versions,
+    )
+
+
+def _model(o: Outcome) -> report.ModelReport:
+    result, model = o.solution.result, o.solution.model
+    curve = report.Curve(result.loss_at, result.losses, result.sequences)
+    values = integer_signals(model, o.trace)
+    mask = o.sequences.mask
+    flat: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for kind, reference in o.references.items():
+        flat[kind] = {
+            name: ((values[name][0] - reference[name]) * 2.0 ** values[name][1])[
+                mask
+            ].ravel()
+            for name in o.errors[kind]
+        }
+    facts = {
+        "weights": f"{o.solution.model.shape.n_weights:,}",
+        "blob": f"{len(o.solution.blob):,} bytes",
+        "trained on": f"{result.sequences:,} sequences",
+        "right in integers": f"{o.places[0].right} of {len(o.sequences)} strings",
+    }
+    exps = {name: e for name, (_, e) in values.items()}
+    return report.ModelReport(
+        o.demo.name,
+        o.demo.title,
+        [o.demo.letters[s] for s in _symbols(o)],
+        curve,
+        _signals(o),
+        flat,
+        facts,
+        exps,
+    )
+
+
+def _index(o: Outcome) -> int:
+    return min(_SHOWN, len(o.sequences) - 1)
+
+
+def _symbols(o: Outcome) -> NDArray[np.int64]:
+    n = _index(o)
+    return o.sequences.symbols[n, : int(o.sequences.lengths[n])]
+
+
+def _signals(o: Outcome) -> list[report.Signal]:
+    """Cell states, gates, h and logits over one string, fixed and float."""
+    n, model = _index(o), o.solution.model
+    end = int(o.sequences.lengths[n])
+    x = o.sequences.x[n, :end]
+    real = forward(model.shape, o.solution.result.params, x)
+    values = integer_signals(model, o.trace)
+    signals = []
+    for k, layer in enumerate(real.layers):
+        prefix = f"layer {k + 1} "
+        for name in "cifogh":
+            if name in "ch" and prefix + name in values:
+                fixed = values[prefix + name][0][n, :end]
+            elif name in o.trace.gates[k]:
+                fixed = o.trace.gates[k][name][n, :end] / 2.0**14
+            else:
+                continue
+            signals.append(report.Signal(prefix + name, fixed, layer[name]))
+    signals.append(report.Signal("logits", values["logits"][0][n, :end], real.logits))
+    return signals

@@ -1,0 +1,65 @@
+"""What the documentation shows is run as it stands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def code(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_users_own_test_passes_on_the_host_and_on_an_emulated_core():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, str(ROOT / "docs" / "examples")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "10 passed" in done.stdout
+
+
+def test_the_python_of_the_readme_runs(tmp_path):
+    [source] = code("python")
+    blob = ROOT / "docs" / "examples" / "reber.vg"
+    (tmp_path / "model.vg").write_bytes(blob.read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_c_of_the_readme_gives_the_integers_of_the_desk(tmp_path):
+    from pyvgrad.executors import Model
+    from pyvgrad.header import header
+
+    blob = ROOT / "docs" / "examples" / "reber.vg"
+    (tmp_path / "model.h").write_text(header(blob.read_bytes(), "model.vg"))
+    [body] = code("c")
+    lib = ROOT / "firmware" / "lib" / "vgrad"
+    (tmp_path / "main.c").write_text(
+        "#include <stdio.h>\n"
+        + body.replace("use(y)", 'printf("%d %d\\n", y[0], y[6])')
+        .replace("next_sample(x)", "x[t % 7] = VG_ONE, x[(t + 6) % 7] = 0, t++ < 5")
+        .replace("void listen(void)\n{", "static int t;\nint main(void)\n{")
+    )
+    sources = sorted(map(str, (lib / "src").glob("*.c")))
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{lib / 'include'}"]
+    subprocess.run(
+        ["gcc", *flags, "main.c", *sources, "-o", "main"], cwd=tmp_path, check=True
+    )
+    printed = subprocess.run(tmp_path / "main", capture_output=True, text=True)
+    got = np.array(printed.stdout.split(), int).reshape(-1, 2)
+    with Model.open(blob) as model:
+        x = np.eye(7)[:5]
+        want = model.run(x)[:, [0, 6]] * 2**14
+    assert (got == want).all()
+    assert len(got) == 5

@@ -1,0 +1,108 @@
+"""Who may import whom: a module knows only lower shelves."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "pyvgrad"
+
+SHELVES = [
+    "errors cells fixed tasks.task",
+    "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots page progress",
+    "tasks optim grad signals state dequantize quantize blob onnx_build defaults",
+    "link native intmodel onnx_fixed",
+    "train onnx_exact header",
+    "solve firmware onnx_export",
+    "onnx_run recall device",
+    "accuracy executors",
+    "verify report cli_io",
+    "demo cli_blob",
+    "demo_page",
+    "cli_make",
+    "cli",
+    "__main__",
+]
+SHELF = {name: k for k, names in enumerate(SHELVES) for name in names.split()}
+ONLY_IN = {
+    "jax": {"grad", "optim", "train"},
+    "optax": {"optim"},
+    "onnx": {"onnx_build", "onnx_exact", "onnx_export", "onnx_fixed", "onnx_run"},
+    "onnxruntime": {"onnx_run"},
+    "cffi": {"native"},
+    "matplotlib": {"plots"},
+    "typer": {"cli", "cli_io", "cli_blob", "cli_make"},
+    "rich": {"progress"},
+}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        if name != "__init__":
+            yield name.removesuffix(".__init__"), path
+
+
+def imported(tree, name, is_package):
+    """Every module that the source names, in whatever form: import, from, a string."""
+    package = ["pyvgrad", *name.split(".")]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + is_package]
+            above = ".".join(base) if node.level else ""
+            module = ".".join(filter(None, [above, node.module]))
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and str(node.value).startswith("pyvgrad."):
+            yield node.value  # for importlib.import_module
+
+
+def wrong_imports(source, name, is_package=False):
+    """What a module imports from its own shelf or above, or may not import at all."""
+    wrong = set()
+    for target in imported(ast.parse(source), name, is_package):
+        top, _, rest = target.partition(".")
+        if top == "pyvgrad" and rest in SHELF and SHELF[rest] >= SHELF[name]:
+            wrong.add(rest)
+        if name not in ONLY_IN.get(top, {name}):
+            wrong.add(top)
+    return wrong
+
+
+def test_every_module_stands_on_one_shelf():
+    names = [name for names in SHELVES for name in names.split()]
+    assert sorted(names) == sorted(name for name, _ in modules())
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()))
+def test_a_module_imports_lower_shelves_only(name, path):
+    assert not wrong_imports(path.read_text(), name, path.name == "__init__.py")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pyvgrad.cli",
+        "from pyvgrad import cli",
+        "from pyvgrad.cli import main",
+        "from . import cli",
+        "from .cli import main",
+        "import importlib\nimportlib.import_module('pyvgrad.cli')",
+        "def f():\n    import jax.numpy",
+    ],
+)
+def test_every_form_of_import_is_seen(source):
+    assert wrong_imports(source, "blob")
+
+
+def test_running_a_blob_needs_no_jax():
+    code = (
+        "import sys; sys.modules['jax'] = None; sys.modules['optax'] = None\n"
+        "import pyvgrad.cli_blob, pyvgrad.verify, pyvgrad.onnx_run, pyvgrad.header\n"
+        "import pyvgrad.accuracy, pyvgrad.device, pyvgrad.quantize\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
