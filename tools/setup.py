@@ -1,6 +1,8 @@
 """Make this checkout ready to work in; run again at will.
 
-    python3 tools/setup.py
+    python3 tools/setup.py [--environment]
+
+With --environment it prints the shell lines that set what the tools run with.
 
 A bare Python and a network (or a package mirror that pip knows) are enough.
 What is there already is left alone: Debian packages, `.venv` with the project
@@ -15,6 +17,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -274,6 +277,15 @@ def ensure() -> None:
         lay_platformio(anew=install_project())
 
 
+def exports() -> str:
+    """Return shell lines that set what environment() adds."""
+    env = environment()
+    names = ["PATH", "VIRTUAL_ENV", *PLATFORMIO_SETTINGS]
+    return "\n".join(f"export {name}={shlex.quote(env[name])}" for name in names)
+
+
 if __name__ == "__main__":
     ensure()
     say("setup: ready")
+    if sys.argv[1:] == ["--environment"]:
+        print(exports())
