@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyvgrad.dequantize import dequantize
+from pyvgrad.errors import VgradError
 from pyvgrad.intmodel import IntModel, Trace
 from pyvgrad.model import Params, forward
 from pyvgrad.qmodel import QModel
@@ -27,20 +28,33 @@ Bools = NDArray[np.bool_]
 class Error:
     """Integers against a float reference, over all units and valid steps.
 
-    One lsb is 2^-e of the signal; effective bits = log2(FS / (rms error sqrt(12))).
+    One lsb is 2^-e of the signal; effective bits = log2(FS / (rms error sqrt(12))),
+    None where there is no error at all.
     """
 
     max_lsb: float
     mean_lsb: float
-    effective_bits: float
+    effective_bits: float | None
 
     @staticmethod
     def of(error: Floats, exp: int, full_scale: float) -> Error:
         """``error`` in values, any shape."""
         lsb = np.abs(error) * 2.0**exp
         rms = float(np.sqrt(np.mean(np.square(error))))
-        bits = np.log2(full_scale / (rms * np.sqrt(12.0))) if rms else np.inf
-        return Error(float(lsb.max()), float(lsb.mean()), float(bits))
+        bits = float(np.log2(full_scale / (rms * np.sqrt(12.0)))) if rms else None
+        return Error(float(lsb.max()), float(lsb.mean()), bits)
+
+    @property
+    def bits_text(self) -> str:
+        """The effective bits for people; ``exact`` without an error."""
+        return "exact" if self.effective_bits is None else f"{self.effective_bits:.2f}"
+
+    def __str__(self) -> str:
+        bits = "" if self.effective_bits is None else " effective bits"
+        return (
+            f"largest {self.max_lsb:.2f} lsb, mean {self.mean_lsb:.3f}, "
+            f"{self.bits_text}{bits}"
+        )
 
 
 def float_signals(model: QModel, params: Params, x: Floats) -> dict[str, Floats]:
@@ -114,8 +128,9 @@ def accuracy(
     """The field ``float`` of ``verify --json``: arithmetic, and total if it can be.
 
     x (N, T, n_in) raw; ``float_onnx`` is the trained model as ``train`` writes it.
-    Each has max_lsb, mean_lsb, effective_bits of the headline signal, which is named,
-    and the same of every other under ``signals``.
+    Each has max_lsb, mean_lsb, effective_bits (None without an error) of the headline
+    signal, which is named, and the same of every other under ``signals``.  VgradError
+    for a float model that is not of the blob's shape, or not finite.
     """
     trace = IntModel(model).run(x, lengths, states=True)
     mask = np.arange(x.shape[1]) < lengths[:, None]
@@ -123,11 +138,27 @@ def accuracy(
     if float_onnx is not None:
         from pyvgrad.onnx_run import run_float
 
-        references["total"] = run_float(float_onnx, x / 2.0**model.x_exp)
+        trained = run_float(float_onnx, x / 2.0**model.x_exp)
+        _check_reference(float_onnx, trained, references["arithmetic"])
+        references["total"] = trained
     return {
         name: summary(model, errors(model, trace, mask, reference))
         for name, reference in references.items()
     }
+
+
+def _check_reference(
+    path: Path, trained: Mapping[str, Floats], own: Mapping[str, Floats]
+) -> None:
+    """VgradError unless a float model has all the signals of the blob's own weights."""
+    for name, signal in own.items():
+        if name not in trained or trained[name].shape != signal.shape:
+            raise VgradError(
+                f"{path}: its {name} has another shape than the blob's; give the float "
+                "model that the blob was made of"
+            )
+        if not np.isfinite(trained[name]).all():
+            raise VgradError(f"{path}: {name} is not finite on this data")
 
 
 def summary(model: QModel, found: Mapping[str, Error]) -> dict[str, object]:

@@ -12,140 +12,35 @@ from pathlib import Path
 
 import numpy as np
 
-from pyvgrad.cells import (
-    CELLS,
-    MODES,
-    OUTPUTS,
-    Layer,
-    Readout,
-    Shape,
+from pyvgrad.blob_format import (
+    HEADER,
+    LAYER,
+    READOUT,
+    SCALING,
+    VERSION,
     decode_fields,
-    encode_fields,
+    encode,
 )
+from pyvgrad.cells import CELLS, MODES, OUTPUTS, Layer, Readout, Shape
 from pyvgrad.errors import BlobError
 from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout, Scaling
 
-VERSION = 1
-_HEADER = struct.Struct("<4sHHIHHBBBBBBH")
-_LAYER = struct.Struct("<BBBBHHHH")
-_READOUT = struct.Struct("<BBBBHH")
+__all__ = ["VERSION", "crc", "pack", "parse", "read"]
+
 _CELL_OF = {c.code: c for c in CELLS.values()}
-
-
-# ---- writing -------------------------------------------------------------
-
-
-def _pad4(data: bytes) -> bytes:
-    return data + bytes(-len(data) % 4)
-
-
-def _matrix(weights: Ints, bits: int) -> bytes:
-    rows, columns = weights.shape
-    padded = np.zeros((rows, columns + -columns % 4), f"<i{bits // 8}")
-    padded[:, :columns] = weights
-    return padded.tobytes()
-
-
-def _exps(exps: list[Ints], bits: int) -> bytes:
-    values = np.concatenate([e if bits == 8 else e[:1] for e in exps])
-    return _pad4(values.astype(np.uint8).tobytes())
-
-
-def state_image(c: Ints | None, r: Ints) -> bytes:
-    """One layer's state as in a saved state: int32 c, then int16 r, padded to 4."""
-    head = b"" if c is None else c.astype("<i4").tobytes()
-    return head + _pad4(r.astype("<i2").tobytes())
-
-
-def _pack_layer(q: QLayer, bits: int) -> bytes:
-    layer = q.layer
-    flags = layer.cell_biases | layer.gate_biases << 1 | (q.r0 is not None) << 2
-    parts = [
-        _LAYER.pack(
-            layer.row.code,
-            encode_fields(layer),
-            flags,
-            q.h_exp,
-            layer.n,
-            layer.block,
-            layer.n_in,
-            0,
-        ),
-        _exps([q.exps[k] for k in layer.gates], bits),
-        *(_matrix(q.weights[k], bits) for k in layer.gates),
-        *(q.biases[k].astype("<i4").tobytes() for k in layer.gates if k in q.biases),
-    ]
-    if q.r0 is not None:
-        parts.append(state_image(q.c0, q.r0))
-    return _pad4(b"".join(parts))
-
-
-def _pack_readout(q: QReadout, bits: int) -> bytes:
-    r = q.readout
-    flags = r.biases | bool(r.shortcuts) << 1
-    head = _READOUT.pack(
-        OUTPUTS.index(r.output), flags, q.logit_exp, 0, r.n_out, r.n_in
-    )
-    biases = b"" if q.biases is None else q.biases.astype("<i4").tobytes()
-    return head + _exps([q.exps], bits) + _matrix(q.weights, bits) + biases
-
-
-def _pack_scaling(s: Scaling) -> bytes:
-    table = np.zeros(len(s.offset), _SCALING)
-    table["offset"], table["mult"], table["shift"] = s.offset, s.mult, s.shift
-    return table.tobytes()
-
-
-_SCALING = np.dtype(
-    [("offset", "<i4"), ("mult", "<i2"), ("shift", "u1"), ("pad", "u1")]
-)
 
 
 def pack(model: QModel) -> bytes:
     """Write a model as a blob.  BlobError if it is not one that a core would open."""
     _require(model.weight_bits in (8, 16), "model", f"{model.weight_bits}-bit weights")
     try:
-        blob = _pack(model)
+        blob = encode(model)
     except (struct.error, UnicodeEncodeError) as error:
         raise BlobError(f"the model does not fit a blob: {error}") from None
     # NumPy narrows silently: what reads back must be what was written.
     if parse(blob) != model:
         raise BlobError("the model has a value out of the range of its field in a blob")
     return blob
-
-
-def _pack(model: QModel) -> bytes:
-    body = b"".join(
-        [
-            _pack_scaling(model.scaling) if model.scaling else b"",
-            *(_pack_layer(q, model.weight_bits) for q in model.layers),
-            _pack_readout(model.readout, model.weight_bits) if model.readout else b"",
-            *(
-                tag.encode("ascii") + struct.pack("<I", len(data)) + _pad4(data)
-                for tag, data in model.sections
-            ),
-        ]
-    )
-    head = _HEADER.pack(
-        b"VGRD",
-        VERSION,
-        len(model.layers),
-        _HEADER.size + len(body) + 4,
-        model.shape.n_in,
-        model.shape.n_out,
-        model.weight_bits,
-        0,
-        MODES.index(model.shape.mode),
-        model.x_exp,
-        model.count_exp,
-        (model.scaling is not None) | (model.readout is not None) << 1,
-        0,
-    )
-    data = head + body
-    return data + struct.pack("<I", zlib.crc32(data))
-
-
-# ---- reading -------------------------------------------------------------
 
 
 class _Reader:
@@ -202,8 +97,8 @@ def _read_matrix(
 
 
 def _read_layer(reader: _Reader, n_in: int, bits: int, where: str) -> QLayer:
-    code, byte, flags, h_exp, n, block, source, reserved = _LAYER.unpack(
-        reader.take(_LAYER.size, where)
+    code, byte, flags, h_exp, n, block, source, reserved = LAYER.unpack(
+        reader.take(LAYER.size, where)
     )
     _require(code in _CELL_OF, where, f"cell {code}")
     cell = _CELL_OF[code]
@@ -248,8 +143,8 @@ def _read_readout(
     reader: _Reader, n: int, n_in: int, n_out: int, bits: int
 ) -> QReadout:
     where = "readout"
-    kind, flags, logit_exp, zero, outs, source = _READOUT.unpack(
-        reader.take(_READOUT.size, where)
+    kind, flags, logit_exp, zero, outs, source = READOUT.unpack(
+        reader.take(READOUT.size, where)
     )
     _require(kind < len(OUTPUTS), where, f"output function {kind}")
     _require(flags <= 3 and zero == 0, where, "unknown flags")
@@ -278,14 +173,14 @@ def _read_sections(reader: _Reader, end: int) -> tuple[tuple[str, bytes], ...]:
 
 
 def _checked(data: bytes) -> tuple[bytes, tuple[int, ...]]:
-    if len(data) < _HEADER.size + 4:
+    if len(data) < HEADER.size + 4:
         raise BlobError(f"{len(data)} bytes are too few for a blob: it is cut short")
-    magic, version, *rest = _HEADER.unpack(data[: _HEADER.size])
+    magic, version, *rest = HEADER.unpack(data[: HEADER.size])
     if magic != b"VGRD":
         raise BlobError("this is not a blob: it does not start with VGRD")
     _require(version == VERSION, "header", f"blob version {version}")
     size = rest[1]
-    if size > len(data) or size < _HEADER.size + 4 or size % 4:
+    if size > len(data) or size < HEADER.size + 4 or size % 4:
         raise BlobError(
             f"the blob says it has {size} bytes, {len(data)} are here: it is cut short"
         )
@@ -303,7 +198,7 @@ def parse(data: bytes) -> QModel:
     body, head = _checked(data)
     n_layers, _, n_in, n_out, bits, layout, mode, x_exp, count_exp, flags, zero = head
     reader = _Reader(body)
-    reader.take(_HEADER.size, "the header")
+    reader.take(HEADER.size, "the header")
     _require(1 <= n_layers <= 255, "header", f"{n_layers} layers")
     _require(n_in >= 1 and 1 <= n_out <= 32767, "header", f"{n_in} to {n_out}")
     _require(bits in (8, 16), "header", f"{bits}-bit weights")
@@ -331,8 +226,8 @@ def parse(data: bytes) -> QModel:
 
 
 def _read_scaling(reader: _Reader, n_in: int) -> Scaling:
-    raw = reader.take(_SCALING.itemsize * n_in, "the input scaling")
-    table = np.frombuffer(raw, _SCALING)
+    raw = reader.take(SCALING.itemsize * n_in, "the input scaling")
+    table = np.frombuffer(raw, SCALING)
     ok = bool((table["shift"] <= 47).all()) and not table["pad"].any()
     _require(ok, "input scaling", "a shift above 47")
     return Scaling(*(table[k].astype(np.int64) for k in ("offset", "mult", "shift")))

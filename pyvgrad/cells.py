@@ -298,33 +298,3 @@ CELLS: dict[str, Cell] = {
         ),
     )
 }
-
-
-def encode_fields(layer: Layer) -> int:
-    """The byte `fields` of the blob (BLOB.md)."""
-    f = layer.opts
-    if not layer.row.carry:
-        return 0x40
-    return (
-        SQUASH_G.index(f.squash_g)
-        | SQUASH_H.index(f.squash_h) << 2
-        | f.output_gate << 4
-        | f.forget_gate << 5
-        | f.recurrent << 6
-        | f.feedback << 7
-    )
-
-
-def decode_fields(cell: Cell, byte: int) -> Fields:
-    """The inverse of encode_fields.  ValueError for what no cell has."""
-    if not cell.carry:
-        if byte != 0x40:
-            raise ValueError(f"fields {byte:#x} of a {cell.name}")
-        return cell.fields
-    if byte & 3 > 2 or byte >> 2 & 3 > 2:
-        raise ValueError(f"unknown squashing function in fields {byte:#x}")
-    return Fields(
-        SQUASH_G[byte & 3],
-        SQUASH_H[byte >> 2 & 3],
-        *(bool(byte >> k & 1) for k in range(4, 8)),
-    )

@@ -6,11 +6,16 @@ standard output is one JSON object; words and progress go to standard error.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
-import typer
-from typer.exceptions import TyperException
+try:
+    import typer
+    from typer.exceptions import TyperException
+except ImportError:
+    sys.stderr.write("pyvgrad: its commands need typer: pip install pyvgrad[cli]\n")
+    sys.exit(2)
 
 from pyvgrad import cli_blob, cli_make
 from pyvgrad.cli_io import say
@@ -43,7 +48,12 @@ _add(cli_make.flash, "flash nucleo_f446re M.vg --port /dev/ttyACM0")
 
 
 def main() -> NoReturn:
-    """Run a command; bad input is one sentence on standard error and exit code 2."""
+    """Run a command; bad input is one sentence on standard error and exit code 2.
+
+    130 after Ctrl-C.  A traceback is a bug of ours.
+    """
+    if sys.stderr is None:  # closed (2>&-): words must not go to standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:
@@ -52,8 +62,10 @@ def main() -> NoReturn:
         _refuse(_sentence(error))
     except typer.Abort:
         sys.exit(130)
-    except (VgradError, ValueError) as error:
+    except (VgradError, ValueError, OSError) as error:
         _refuse(str(error))
+    except MemoryError as error:
+        _refuse(f"the memory does not suffice: {error}")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -10,10 +10,11 @@ import typer
 
 from pyvgrad import blob as blobs
 from pyvgrad import verify as agreement_of
+from pyvgrad.accuracy import Error, accuracy
 from pyvgrad.cells import Layer
 from pyvgrad.cli_io import Blob, Json, On, Strict, answer, executor_list, warn_clamped
 from pyvgrad.executors import Model
-from pyvgrad.files import read_dataset, write_bytes, write_npz
+from pyvgrad.files import check_writable, read_dataset, write_bytes, write_npz
 from pyvgrad.progress import Reporter
 from pyvgrad.qmodel import QModel
 from pyvgrad.signals import Signals, to_signals
@@ -96,9 +97,11 @@ def export(
 ) -> int:
     """Write a blob as an exact ONNX graph, a float ONNX graph, or a C header."""
     blob = blobs.read(path)
-    files: list[str] = []
-    if not (onnx or float_onnx or header):
+    files = [f for f in (onnx, float_onnx, header) if f]
+    if not files:
         raise ValueError("nothing to write: give --onnx, --float-onnx or --header")
+    for file in files:
+        check_writable(file)
     if onnx:
         export_exact_file(blob, onnx)
     if float_onnx:
@@ -107,8 +110,8 @@ def export(
         from pyvgrad.header import header as c_header
 
         write_bytes(header, c_header(blob, path.name).encode())
-    files = [str(f) for f in (onnx, float_onnx, header) if f]
-    answer({"files": files}, as_json, files)
+    written = [str(file) for file in files]
+    answer({"files": written}, as_json, written)
     return 0
 
 
@@ -142,6 +145,7 @@ def run(
     as_json: Json = False,
 ) -> int:
     """Run sequences; Y.npz gets y (float) and raw (int16)."""
+    check_writable(out)
     blob, data = blobs.read(path), read_dataset(inputs)
     model = blobs.parse(blob)
     if data.x.shape[2] != model.shape.n_in:
@@ -192,8 +196,7 @@ def verify(
 
     Exit code 1 if one bit differs.  The reference is the NumPy integer model.
     """
-    from pyvgrad.accuracy import accuracy
-
+    names = executor_list(on)
     blob = blobs.read(path)
     model = blobs.parse(blob)
     if x is None:
@@ -207,7 +210,6 @@ def verify(
     against = accuracy(model, signals, lengths, float_path)
     with Reporter() as says:
         watcher = _Bars(says, len(signals))
-        names = executor_list(on)
         agreement = agreement_of.agree(blob, signals, lengths, names, watcher=watcher)
     result = agreement.as_dict() | {"float": against}
     answer(result, as_json, agreement_of.lines(agreement) + _error_lines(against))
@@ -226,7 +228,6 @@ class _Bars(Watcher):
 
 def _error_lines(against: dict[str, Any]) -> list[str]:
     return [
-        f"{name} error of {e['signal']}: largest {e['max_lsb']:.2f} lsb, mean "
-        f"{e['mean_lsb']:.3f} lsb, {e['effective_bits']:.2f} effective bits"
-        for name, e in against.items()
+        f"{kind} error of {e['signal']}: {Error(**e['signals'][e['signal']])}"
+        for kind, e in against.items()
     ]

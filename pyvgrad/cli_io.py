@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pyvgrad.executors import NAMES
+from pyvgrad.executors import NAMES, is_port
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Blob = Annotated[Path, typer.Argument(metavar="M.vg", help="A blob.")]
@@ -25,8 +26,19 @@ def say(text: str) -> None:
 
 
 def answer(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
-    """Print a result: the object for programs, the lines for people."""
-    print(json.dumps(result, indent=2) if as_json else "\n".join(lines))
+    """Print a result: the object for programs, the lines for people.
+
+    JSON has no infinity and no NaN; a result with one is a bug (ValueError).
+    """
+    text = "\n".join(lines)
+    if as_json:
+        text = json.dumps(result, indent=2, allow_nan=False)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # The reader left (| head): the exit code still is the answer.  Python writes
+        # what is left at its end, which then must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def warn_clamped(clamped: int, strict: bool, where: object) -> None:
@@ -39,9 +51,9 @@ def warn_clamped(clamped: int, strict: bool, where: object) -> None:
 
 
 def executor_list(on: str) -> list[str]:
-    """Split ``--on``; ValueError for a name that is none."""
-    names = list(NAMES) if on == "all" else [name for name in on.split(",") if name]
-    ports = [n for n in names if n not in NAMES and "/" not in n and "COM" not in n]
-    if ports or not names:
+    """Split ``--on``, each name once; ValueError for a name that is none."""
+    asked = NAMES if on == "all" else (name.strip() for name in on.split(","))
+    names = list(dict.fromkeys(filter(None, asked)))
+    if not names or not all(name in NAMES or is_port(name) for name in names):
         raise ValueError(f"--on takes {', '.join(NAMES)}, all, or ports, not {on!r}")
     return names

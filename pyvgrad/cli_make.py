@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +11,9 @@ import typer
 
 from pyvgrad import blob as blobs
 from pyvgrad.cells import CELLS, Shape
-from pyvgrad.cli_io import Json, answer, executor_list
+from pyvgrad.cli_io import Json, answer, executor_list, say
 from pyvgrad.defaults import Recipe, Settings, recipe_for
-from pyvgrad.files import read_dataset, write_bytes
+from pyvgrad.files import check_writable, read_dataset, write_bytes
 from pyvgrad.nets import NETS
 from pyvgrad.progress import Reporter
 from pyvgrad.tasks import TASKS, Task, make_task
@@ -72,21 +73,27 @@ def train(
     from pyvgrad.onnx_export import export_float
     from pyvgrad.solve import solve
 
+    check_writable(out)
+    float_path = out.with_suffix(".float.onnx")
+    check_writable(float_path)
     task, recipe, mode = _task(task_name, data, seed, _options(context.args))
-    recipe = replace(
-        recipe,
-        cell=cell or recipe.cell,
-        hidden=recipe.hidden if hidden is None else hidden,
-        layers=recipe.layers if layers is None else layers,
-        block=recipe.block if block is None else block,
-    )
+    given: dict[str, Any] = {
+        "cell": cell,
+        "hidden": hidden,
+        "layers": layers,
+        "block": block,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
     settings = replace(
         recipe.settings,
         rate=recipe.settings.rate if rate is None else rate,
         limit=recipe.settings.limit if limit is None else limit,
     )
-    shape = recipe.shape(task)
-    if net is not None:
+    if net is None:
+        shape = replace(recipe, **given).shape(task)
+    elif given:
+        raise ValueError(f"--net {net} is a whole shape: leave out {', '.join(given)}")
+    else:
         shape, settings = _net(net, task, settings)
     shape = replace(shape, mode=mode)
     with Reporter() as says:
@@ -97,7 +104,6 @@ def train(
         solution = solve(
             task, shape, settings, seed, weight_bits=weights, progress=progress
         )
-    float_path = out.with_suffix(".float.onnx")
     write_bytes(out, solution.blob)
     write_onnx(float_path, export_float(shape, solution.result.params))
     result = {
@@ -114,20 +120,20 @@ def train(
     return 0 if result["success"] else 1
 
 
-def _options(args: list[str]) -> dict[str, Any]:
-    """A task's options: --lag 100 to lag=100.  ValueError for what is no pair."""
-    options: dict[str, Any] = {}
+def _options(args: list[str]) -> dict[str, int]:
+    """A task's options: --lag 100 to lag=100.  ValueError for what is no such pair."""
+    options: dict[str, int] = {}
     for name, value in zip(args[::2], args[1::2], strict=False):
-        options[name.removeprefix("--").replace("-", "_")] = (
-            int(value) if value.lstrip("-").isdigit() else value
-        )
+        if not re.fullmatch(r"-?[0-9]+", value):
+            raise ValueError(f"{name} {value}: a task's options are whole numbers")
+        options[name.removeprefix("--").replace("-", "_")] = int(value)
     if len(args) % 2 or not all(name.startswith("--") for name in args[::2]):
         raise ValueError(f"{' '.join(args)}: a task's options are pairs, --lag 100")
     return options
 
 
 def _task(
-    name: str | None, data: Path | None, seed: int, options: dict[str, Any]
+    name: str | None, data: Path | None, seed: int, options: dict[str, int]
 ) -> tuple[Task, Recipe, str]:
     """The task, its recipe and the model's mode."""
     if (name is None) == (data is None):
@@ -171,13 +177,15 @@ def flash(
 ) -> int:
     """Build the application for a board and upload it with PlatformIO.
 
-    An emulated core (m0 .. m55) is only built: there is nothing to upload to.
+    An emulated core (m0 .. m55) is only built: there is nothing to upload to.  The
+    first use of a real board downloads its tool chain.
     """
     from pyvgrad.firmware import flash as build_and_upload
 
     blob = blobs.read(path) if path else None
-    image, uploaded = build_and_upload(board, blob, port)
-    result = {"board": board, "uploaded": uploaded, "files": [str(image)]}
+    files, uploaded = build_and_upload(board, blob, port, say)
+    names = [str(file) for file in files]
+    result = {"board": board, "uploaded": uploaded, "files": names}
     done = "built and uploaded" if uploaded else "built"
-    answer(result, as_json, [f"{board}: {done} {image}"])
+    answer(result, as_json, [f"{board}: {done}", *names])
     return 0

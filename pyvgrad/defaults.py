@@ -16,8 +16,9 @@ class Settings:
 
     ``rate`` of the optimizer, ``clip`` the largest norm of a gradient (0: no clipping),
     ``batch`` sequences an update, ``chunk`` sequences between two stop tests, ``limit``
-    sequences at most.  ``rates`` multiplies the rate of the arrays it names
-    (optim.scale_rates); ``scale`` and ``biases`` are those of model.init_params.
+    sequences, after which no chunk begins.  ``rates`` multiplies the rate of the arrays
+    it names (optim.scale_rates); ``scale`` and ``biases`` are those of
+    model.init_params.  ValueError for a rate or a count that is not above 0.
     """
 
     rate: float
@@ -31,6 +32,15 @@ class Settings:
     scale: float | None = None
     biases: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.rate < float("inf"):
+            raise ValueError(f"the rate is above 0 and finite, not {self.rate}")
+        if min(self.batch, self.chunk, self.limit) < 1:
+            raise ValueError(
+                "batch, chunk and limit are 1 at least, not "
+                f"{self.batch}, {self.chunk} and {self.limit}"
+            )
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ exact ONNX graph and six emulated Cortex-M cores; every integer is compared.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +26,8 @@ from pyvgrad.defaults import recipe_for
 from pyvgrad.device import Device
 from pyvgrad.errors import VgradError
 from pyvgrad.executors import CORES, NAMES, Executor
-from pyvgrad.files import write_bytes
+from pyvgrad.files import make_folder, write_bytes
+from pyvgrad.firmware import build
 from pyvgrad.header import header
 from pyvgrad.intmodel import IntModel, Trace
 from pyvgrad.native import HostExecutor
@@ -166,7 +167,8 @@ class _Collect(Watcher):
         if isinstance(executor, HostExecutor | Device):
             memory["arena"] = executor.arena_bytes
         if isinstance(executor, Device):
-            memory |= executor.sizes()
+            if name in CORES:  # what runs behind a port is not known here
+                memory |= executor.sizes()
             memory["stack"] = executor.stack_bytes()
 
 
@@ -249,33 +251,23 @@ def run_one(
     )
 
 
-def _build_firmware(on: Iterable[str], failed: list[Exception]) -> None:
-    from pyvgrad.firmware import build
-
-    try:
-        for core in on:
-            if core in CORES:
-                build(f"qemu_{core}")
-    except VgradError as error:
-        failed.append(error)
-
-
 def run_demo(folder: Path, says: Says, on: tuple[str, ...] = NAMES) -> list[Outcome]:
     """Run the whole demo; files go to ``folder``.
 
-    The firmware is built beside the first training.  VgradError where a tool is missing
-    or a model is not learnt.
+    The firmware is built beside the training; whatever ends the training ends the
+    building after the image under way.  VgradError where a tool is missing or a model
+    is not learnt.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    failed: list[Exception] = []
-    builder = threading.Thread(target=_build_firmware, args=(on, failed))
-    builder.start()
-    try:
-        trained = [train_one(demo, folder, says) for demo in DEMOS]
-    finally:
-        builder.join()
-    if failed:
-        raise failed[0]
+    make_folder(folder)
+    with ThreadPoolExecutor(1) as pool:
+        images = [pool.submit(build, f"qemu_{name}") for name in on if name in CORES]
+        try:
+            trained = [train_one(demo, folder, says) for demo in DEMOS]
+            for image in images:
+                image.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return [
         run_one(demo, task, solution, folder, on, says)
         for demo, (task, solution) in zip(DEMOS, trained, strict=True)

@@ -63,8 +63,7 @@ def error_lines(outcome: Outcome) -> list[str]:
     """Total and arithmetic error of the headline signal, a line each."""
     name = headline(outcome.solution.model)
     return [
-        f"{kind} error of {name}: largest {e.max_lsb:.1f} lsb, mean {e.mean_lsb:.2f}, "
-        f"{e.effective_bits:.2f} effective bits"
+        f"{kind} error of {name}: {e}"
         for kind, e in ((k, v[name]) for k, v in outcome.errors.items())
     ]
 
@@ -86,7 +85,7 @@ def error_table(outcomes: Sequence[Outcome]) -> report.Table:
 
 
 def _cells(e: Error) -> list[str]:
-    return [f"{e.max_lsb:.1f}", f"{e.mean_lsb:.2f}", f"{e.effective_bits:.2f}"]
+    return [f"{e.max_lsb:.1f}", f"{e.mean_lsb:.2f}", e.bits_text]
 
 
 def sizes_table(outcomes: Sequence[Outcome]) -> report.Table:

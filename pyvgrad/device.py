@@ -1,17 +1,15 @@
 """A blob on a board, or on an emulated one: what others call an executor."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad import firmware
 from pyvgrad.errors import BlobError, DeviceError
 from pyvgrad.link import Channel, Link, ProgramChannel, RefusalError, SerialChannel
-
-Signals = NDArray[np.int16]
+from pyvgrad.signals import Signals, int32_counts, raw_signals
 
 PROTOCOL_VERSION = 1
 MACHINES = {  # QEMU's
@@ -64,21 +62,20 @@ class Device:
         self._connect()
         try:
             told = self._open(blob)
+            self.n_in, self.n_out = int(told["n_in"]), int(told["n_out"])
+            self.arena_bytes = int(told["arena"])
+            self._state_size = int(told["state"])
         except BaseException:
             self.close()
             raise
-        self.n_in, self.n_out = int(told["n_in"]), int(told["n_out"])
-        self.arena_bytes = int(told["arena"])
-        self._state_size = int(told["state"])
 
     def _connect(self) -> None:
         """Start and greet; take the board's limits."""
         self._link = Link(_start(self.name, self._image))
         try:
             told = self._link.greet()
-            if told.get("name") != "pyvgrad" or told["protocol"] != str(
-                PROTOCOL_VERSION
-            ):
+            spoken = told.get("name"), told.get("protocol")
+            if spoken != ("pyvgrad", str(PROTOCOL_VERSION)):
                 raise DeviceError(f"{self.name} runs another firmware: {told}")
             core = f"cortex-{self.name}"
             if self.name in MACHINES and told["core"] != core:
@@ -134,24 +131,20 @@ class Device:
         """Start a new sequence."""
         self._ask("reset")
 
-    def step(self, x: Signals) -> tuple[Signals, Signals]:
+    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
         """One time step: x (n_in,) to y and logits (n_out,), all int16."""
-        y, logits, _ = self.run(np.asarray(x)[np.newaxis])
+        y, logits, _ = self.run(raw_signals(x, self.n_in)[np.newaxis])
         return y[0], logits[0]
 
     def run(
-        self, x: Signals, *, states: bool = False
+        self, x: ArrayLike, *, states: bool = False
     ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
         """Many steps: x (T, n_in) to y and logits (T, n_out), all int16.
 
         With ``states`` also the saved state after each step, (T, state_size) uint8.
-        ValueError if x has another shape or is not int16.
+        ValueError unless x is int16 signals.
         """
-        x = np.asarray(x)
-        if x.ndim != 2 or x.shape[1] != self.n_in or x.dtype != np.int16:
-            raise ValueError(
-                f"x is {x.dtype} {x.shape}, the model takes int16 (T, {self.n_in})"
-            )
+        x = raw_signals(x, -1, self.n_in)
         y = np.empty((len(x), self.n_out), np.int16)
         logits = np.empty_like(y)
         images = np.empty((len(x), self._state_size), np.uint8)
@@ -190,9 +183,12 @@ class Device:
         """Unbounded values clamped since the last reset."""
         return int(self._ask("saturated"))
 
-    def scale(self, counts: NDArray[np.int32]) -> tuple[Signals, int]:
-        """Counts (n_in,) to signals by the blob's scaling; how many were clamped."""
-        counts = np.asarray(counts, np.int32)
+    def scale(self, counts: ArrayLike) -> tuple[Signals, int]:
+        """Counts (n_in,) to signals by the blob's scaling; how many were clamped.
+
+        ValueError for what is no int32 or has another shape.
+        """
+        counts = int32_counts(counts)
         if counts.shape != (self.n_in,):
             raise ValueError(f"counts are {counts.shape}, not ({self.n_in},)")
         words = counts.astype(">i4").tobytes().hex()
@@ -216,10 +212,5 @@ class Device:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad import blob as blobs
-from pyvgrad.signals import Signals, to_signals
+from pyvgrad.signals import Signals, narrowed, to_signals
 
 CORES = ("m0", "m3", "m4", "m7", "m33", "m55")
 NAMES = ("numpy", "host", "onnx", *CORES)
@@ -31,17 +31,21 @@ class Executor(Protocol):
     def reset(self) -> None:
         """Start a new sequence."""
 
-    def step(self, x: Signals) -> tuple[Signals, Signals]:
-        """One step of x (n_in,): y and logits, (n_out,)."""
+    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
+        """One step of x (n_in,): y and logits, (n_out,).  ValueError as ``run``."""
 
     def run(
-        self, x: Signals, *, states: bool = False
+        self, x: ArrayLike, *, states: bool = False
     ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
-        """Steps of x (T, n_in): y, logits (T, n_out), states (T, state_size)."""
+        """Steps of x (T, n_in), also none: y, logits (T, n_out).
+
+        With ``states`` also the saved state after each step, (T, state_size).
+        ValueError for another shape and for what is not int16.
+        """
 
     @property
     def state(self) -> bytes:
-        """A saved state; settable."""
+        """A saved state; settable.  BlobError if one set is foreign or damaged."""
 
     @state.setter
     def state(self, image: bytes) -> None: ...
@@ -52,6 +56,11 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Give back what is held (a process, a port)."""
+
+
+def is_port(on: str) -> bool:
+    """Whether a name is meant as the serial port of a board."""
+    return "/" in on or on.upper().startswith("COM")
 
 
 def open_executor(blob: bytes, on: str) -> Executor:
@@ -66,7 +75,7 @@ def open_executor(blob: bytes, on: str) -> Executor:
         return _start("pyvgrad.native", "HostExecutor", blob)
     if on == "onnx":
         return _start("pyvgrad.onnx_run", "OnnxExecutor", blob)
-    if on in CORES or "/" in on or on.upper().startswith("COM"):
+    if on in CORES or is_port(on):
         return _start("pyvgrad.device", "Device", blob, on)
     raise ValueError(f"no executor {on!r}; there are {', '.join(NAMES)} and ports")
 
@@ -117,17 +126,26 @@ class Model:
         """Many steps, x (T, n_in), going on from the current state.
 
         Returns y (T, n_out), or (n_out,), the last step's, in mode ``last``.
+        ValueError as ``step``, and for no step at all in mode ``last``.
         """
         return self._out(self.run_raw(self.signals(x)))
 
-    def step_raw(self, x: Signals) -> Signals:
-        """One step on raw signals: x (n_in,) to y (n_out,), int16."""
-        return self._executor.step(np.asarray(x, np.int16))[0]
+    def step_raw(self, x: ArrayLike) -> Signals:
+        """One step on raw signals: x (n_in,) to y (n_out,), int16.
 
-    def run_raw(self, x: Signals) -> Signals:
+        ValueError for floats, integers beyond int16 or a wrong shape.
+        """
+        return self._executor.step(narrowed(x))[0]
+
+    def run_raw(self, x: ArrayLike) -> Signals:
         """As ``run`` on raw signals, int16."""
-        y = self._executor.run(np.asarray(x, np.int16))[0]
-        return y[-1] if self.ints.shape.mode == "last" else y
+        y = self._executor.run(narrowed(x))[0]
+        if self.ints.shape.mode != "last":
+            return y
+        if not len(y):
+            raise ValueError("a model of mode last needs one step at least")
+        last: Signals = y[-1]
+        return last
 
     def reset(self) -> None:
         """Start a new sequence."""

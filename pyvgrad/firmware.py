@@ -1,5 +1,6 @@
-"""Build the application in firmware/ with PlatformIO, and measure the image."""
+"""Build the application in firmware/ with PlatformIO, upload and measure it."""
 
+import configparser
 import hashlib
 import importlib.util
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FIRMWARE = ROOT / "firmware"
 SETUP = "run python3 tools/setup.py in the checkout"
 BUILD_SECONDS = 300  # a build needs a few
+FLASH_SECONDS = 1800  # the first one downloads some 100 MB
 KEPT_FILES = 64  # images and maps
 ARM = "arm-none-eabi-"
 PLATFORMIO_SETTINGS = {
@@ -115,19 +117,30 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _run_platformio(env: str, folder: Path, blob: bytes | None) -> None:
-    variables = environment_apart(folder)
-    if blob is not None:
-        file = folder.with_suffix(".h")
-        file.write_text(header(blob, env), "utf-8")
-        flags = variables.get("PLATFORMIO_BUILD_FLAGS", "")
-        # a string for the compiler, within a quoted word for PlatformIO
-        define = f"'-DVG_MODEL_HEADER=\"{file}\"'"
-        variables["PLATFORMIO_BUILD_FLAGS"] = f"{flags} {define}".strip()
-    command = [sys.executable, "-m", "platformio", "run", "-e", env]
+def _with_model(
+    variables: dict[str, str], env: str, folder: Path, blob: bytes
+) -> dict[str, str]:
+    """Write a blob as a header beside a build folder, and have it included."""
+    file = folder.with_suffix(".h")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(header(blob, env), "utf-8")
+    flags = variables.get("PLATFORMIO_BUILD_FLAGS", "")
+    # a string for the compiler, within a quoted word for PlatformIO
+    define = f"'-DVG_MODEL_HEADER=\"{file}\"'"
+    return variables | {"PLATFORMIO_BUILD_FLAGS": f"{flags} {define}".strip()}
+
+
+def _platformio(
+    arguments: list[str], variables: dict[str, str], seconds: float
+) -> tuple[int | None, list[str]]:
+    """Run PlatformIO on the firmware; return its exit code and its last lines.
+
+    The code is None if it had to be ended because it took too long.
+    """
+    code: int | None = None
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [*command, "-d", str(FIRMWARE)],
+            [sys.executable, "-m", "platformio", *arguments, "-d", str(FIRMWARE)],
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=said,
@@ -135,15 +148,26 @@ def _run_platformio(env: str, folder: Path, blob: bytes | None) -> None:
             start_new_session=True,  # so that all of it can be ended
         )
         try:
-            code = process.wait(BUILD_SECONDS)
+            code = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise DeviceError(f"PlatformIO has not built {env} in time") from None
-        if code:
-            said.seek(0)
-            last = said.read().decode(errors="replace").strip().splitlines()[-20:]
-            raise DeviceError("\n".join([f"PlatformIO could not build {env}:", *last]))
+            pass
+        finally:
+            if code is None:  # too slow, or interrupted
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        said.seek(0)
+        return code, said.read().decode(errors="replace").strip().splitlines()[-20:]
+
+
+def _run_platformio(env: str, folder: Path, blob: bytes | None) -> None:
+    variables = environment_apart(folder)
+    if blob is not None:
+        variables = _with_model(variables, env, folder, blob)
+    code, last = _platformio(["run", "-e", env], variables, BUILD_SECONDS)
+    if code is None:
+        raise DeviceError(f"PlatformIO has not built {env} in time")
+    if code:
+        raise DeviceError("\n".join([f"PlatformIO could not build {env}:", *last]))
 
 
 def _keep(built: Path, image: Path) -> None:
@@ -183,23 +207,72 @@ def build(env: str, blob: bytes | None = None) -> Path:
     return image
 
 
-def flash(board: str, blob: bytes | None, port: str | None) -> tuple[Path, bool]:
-    """Build for a core or a board and upload; return the image and if it was.
+def _has_platform(platform: str, variables: dict[str, str]) -> bool:
+    """Tell whether a platform of PlatformIO's registry is installed, any version."""
+    core = variables["PLATFORMIO_CORE_DIR"]
+    folder = Path(variables.get("PLATFORMIO_PLATFORMS_DIR") or f"{core}/platforms")
+    names = (platform, f"{platform}@*")
+    return any(any(folder.glob(f"{name}/platform.json")) for name in names)
 
-    An emulated core has nothing to upload to.  Raises DeviceError as build does,
-    and for a board that has no port of firmware/src/board.h: so far, every one.
+
+def _upload(
+    board: str,
+    platform: str,
+    blob: bytes | None,
+    port: str | None,
+    says: Callable[[str], None],
+) -> list[Path]:
+    """Build for a real board and upload; return what was built."""
+    if importlib.util.find_spec("platformio") is None:
+        raise DeviceError(f"PlatformIO is not installed; {SETUP}")
+    folder = FIRMWARE / ".pio" / "device" / board
+    # with the user's own core folder, where what is downloaded stays
+    variables = environment() | {"PLATFORMIO_BUILD_DIR": str(folder)}
+    known = _has_platform(platform, variables)
+    if not known:
+        says(f"{board}: the first use downloads PlatformIO's platform {platform}")
+    arguments = ["run", "-e", board, "-t", "upload"]
+    if port is not None:
+        arguments += ["--upload-port", port]
+    with _alone(folder.with_suffix(".lock")):
+        if blob is not None:
+            variables = _with_model(variables, board, folder, blob)
+        code, last = _platformio(arguments, variables, FLASH_SECONDS)
+    if code == 0:
+        return sorted((folder / board).glob("firmware.*"))
+    if not known and not _has_platform(platform, variables):
+        why = f"could not download the platform {platform}, which {board} needs"
+    elif code is None:
+        why = f"has not built for {board} and uploaded in {FLASH_SECONDS} s"
+    else:
+        why = f"could not build for {board}, or not upload to it"
+    raise DeviceError("\n".join([f"PlatformIO {why}; it said last:", *last]))
+
+
+def flash(
+    board: str, blob: bytes | None, port: str | None, says: Callable[[str], None]
+) -> tuple[list[Path], bool]:
+    """Build for a core or a board and upload; return the files and if it was.
+
+    An emulated core has nothing to upload to.  ``says`` takes a line for the user
+    before a long wait.  Raises DeviceError as build does, and when the board's
+    platform cannot be had or the upload fails.
     """
     _require_sources()
-    text = (FIRMWARE / "platformio.ini").read_text("utf-8")
-    known = re.findall(r"^\[env:(\w+)\]", text, re.MULTILINE)
-    if f"qemu_{board}" in known and port is None:
-        return build(f"qemu_{board}", blob), False
-    if f"qemu_{board}" in known:
-        raise DeviceError(f"{board} is emulated; there is nothing behind {port}")
-    if board in known:
-        raise DeviceError(f"{board} has no port of firmware/src/board.h yet")
-    names = ", ".join(name.removeprefix("qemu_") for name in known)
-    raise DeviceError(f"no board {board!r} in firmware/platformio.ini; known: {names}")
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(FIRMWARE / "platformio.ini", "utf-8")
+    envs = [name.removeprefix("env:") for name in settings if name.startswith("env:")]
+    if f"qemu_{board}" in envs:
+        if port is not None:
+            raise DeviceError(f"{board} is emulated; there is nothing behind {port}")
+        return [build(f"qemu_{board}", blob)], False
+    names = [name.removeprefix("qemu_") for name in envs if name != "native"]
+    if board in names:
+        platform = settings[f"env:{board}"]["platform"].partition("@")[0].strip()
+        return _upload(board, platform, blob, port, says), True
+    raise DeviceError(
+        f"no board {board!r} in firmware/platformio.ini; known: {', '.join(names)}"
+    )
 
 
 def sizes(image: Path) -> dict[str, int]:

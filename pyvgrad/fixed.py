@@ -120,7 +120,8 @@ def exp_q16(d: Ints, e: int) -> Ints:
 def softmax_q14(logits: Ints, e: int) -> Ints:
     """Softmax over the last axis of int16 logits (..., n_out) on exponent e.
 
-    Probabilities (..., n_out), 0..16384; n_out < 2^15, so their sum S is below 2^31.
+    Probabilities (..., n_out), 0..16384; n_out < 2^15, so the sum P of their
+    exponentials is below 2^31.
     """
     logits = np.asarray(logits, np.int64)
     exps_q16 = exp_q16(logits.max(axis=-1, keepdims=True) - logits, e)

@@ -23,7 +23,7 @@ from pyvgrad.fixed import (
     tanh_q14,
 )
 from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout
-from pyvgrad.signals import Signals
+from pyvgrad.signals import Signals, narrowed, raw_signals
 from pyvgrad.state import Image, State, from_bytes, initial, size, to_bytes
 
 Gates = dict[str, Ints]
@@ -112,19 +112,6 @@ def _readout(q: QReadout, z: Ints) -> tuple[Ints, Ints, Ints]:
     return logits, logits, clamps
 
 
-def _signals(x: ArrayLike, shape: tuple[int, ...], names: str) -> Ints:
-    """Return x as int64.  -1 in ``shape`` is any length.  ValueError unless int16."""
-    a = np.asarray(x)
-    fits = len(a.shape) == len(shape) and all(
-        want in (-1, have) for want, have in zip(shape, a.shape, strict=True)
-    )
-    if not fits:
-        raise ValueError(f"x must be {names} of shape {shape}, it is {a.shape}")
-    if a.dtype.kind not in "iu" or (a.size and (a.min() < -32768 or a.max() > 32767)):
-        raise ValueError("x must be int16 signals; make them with to_signals or scale")
-    return a.astype(np.int64)
-
-
 class IntModel:
     """A model in integers, batched.  ``model`` is a QModel or a blob's bytes.
 
@@ -142,9 +129,12 @@ class IntModel:
         return initial(self.model, batch)
 
     def step(self, state: State, x: ArrayLike) -> tuple[Signals, Signals, State]:
-        """One step of x (batch, n_in): y, logits (batch, n_out) and the next state."""
+        """One step of x (batch, n_in): y, logits (batch, n_out) and the next state.
+
+        ValueError for another shape and for what is no integer within int16.
+        """
         batch = len(state.saturated)
-        ints = _signals(x, (batch, self.model.shape.n_in), "(batch, n_in)")
+        ints = raw_signals(narrowed(x), batch, self.model.shape.n_in).astype(np.int64)
         y, logits, state, _ = self._step(state, ints)
         return y, logits, state
 
@@ -190,9 +180,10 @@ class IntModel:
 
         Steps from ``lengths`` (batch,) on are padding: computed, but their clamps are
         not counted.  ``states`` asks for images, c and h, ``gates`` for the gates.
+        ValueError as ``step``.
         """
         n_in, n_out = self.model.shape.n_in, self.model.shape.n_out
-        ints = _signals(x, (-1, -1, n_in), "(batch, T, n_in)")
+        ints = raw_signals(narrowed(x), -1, -1, n_in).astype(np.int64)
         batch, T = ints.shape[:2]
         state = self.init_state(batch) if state is None else state
         ends = np.broadcast_to(T if lengths is None else np.asarray(lengths), (batch,))
@@ -244,6 +235,7 @@ class NumpyExecutor:
 
     def __init__(self, blob: bytes) -> None:
         self.model = IntModel(blob)
+        self.n_in = self.model.model.shape.n_in
         self.reset()
 
     def reset(self) -> None:
@@ -252,7 +244,8 @@ class NumpyExecutor:
 
     def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
         """One step of x (n_in,): y and logits, (n_out,)."""
-        y, logits, self._state = self.model.step(self._state, np.asarray(x)[None])
+        signals = raw_signals(x, self.n_in)[np.newaxis]
+        y, logits, self._state = self.model.step(self._state, signals)
         return y[0], logits[0]
 
     def run(
@@ -261,9 +254,10 @@ class NumpyExecutor:
         """Steps of x (T, n_in), going on from the current state.
 
         Returns y, logits (T, n_out) and, if asked for, the saved state after each
-        step, (T, state_size), else None.
+        step, (T, state_size), else None.  ValueError unless x is int16 signals.
         """
-        trace = self.model.run(np.asarray(x)[None], state=self._state, states=states)
+        signals = raw_signals(x, -1, self.n_in)[np.newaxis]
+        trace = self.model.run(signals, state=self._state, states=states)
         self._state = trace.state
         images = None if trace.images is None else trace.images[0]
         return trace.y[0], trace.logits[0], images

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad.errors import BlobError, VgradError
-
-Signals = NDArray[np.int16]
+from pyvgrad.signals import Signals, int32_counts, raw_signals
 
 
 def library() -> ModuleType:
@@ -66,22 +65,20 @@ class HostExecutor:
         """Start a new sequence."""
         self._lib.vg_run_reset(self._run)
 
-    def step(self, x: Signals) -> tuple[Signals, Signals]:
+    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
         """One time step: x (n_in,) to y and logits (n_out,), all int16."""
-        y, logits, _ = self.run(x[np.newaxis])
+        y, logits, _ = self.run(raw_signals(x, self.n_in)[np.newaxis])
         return y[0], logits[0]
 
     def run(
-        self, x: Signals, *, states: bool = False
+        self, x: ArrayLike, *, states: bool = False
     ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
         """Many steps: x (T, n_in) to y and logits (T, n_out), all int16.
 
         With ``states`` also the saved state after each step, (T, state_size) uint8.
-        ValueError if x has another width.
+        ValueError unless x is int16 signals.
         """
-        x = np.ascontiguousarray(x, np.int16)
-        if x.ndim != 2 or x.shape[1] != self.n_in:
-            raise ValueError(f"x is {x.shape}, the model takes (T, {self.n_in})")
+        x = np.ascontiguousarray(raw_signals(x, -1, self.n_in))
         y = np.empty((len(x), self.n_out), np.int16)
         logits = np.empty_like(y)
         images = np.empty((len(x), self._model.state_size), np.uint8)
@@ -108,17 +105,26 @@ class HostExecutor:
 
     @state.setter
     def state(self, image: bytes) -> None:
-        self._check(self._lib.vg_run_restore(self._run, image, len(image)))
+        size = int(self._model.state_size)
+        if len(image) != size:  # the core takes what stands behind a state for padding
+            raise BlobError(
+                f"a saved state of this model has {size} bytes, not {len(image)}: "
+                "it is cut short or of another model"
+            )
+        self._check(self._lib.vg_run_restore(self._run, bytes(image), size))
 
     @property
     def saturated(self) -> int:
         """Unbounded values clamped since the last reset."""
         return int(self._run.saturated)
 
-    def scale(self, counts: NDArray[np.int32]) -> tuple[Signals, int]:
-        """Counts (n_in,) to signals by the blob's scaling; how many were clamped."""
+    def scale(self, counts: ArrayLike) -> tuple[Signals, int]:
+        """Counts (n_in,) to signals by the blob's scaling; how many were clamped.
+
+        ValueError for what is no int32 or has another shape.
+        """
         x = np.empty(self.n_in, np.int16)
-        counts = np.ascontiguousarray(counts, np.int32)
+        counts = np.ascontiguousarray(int32_counts(counts))
         if counts.shape != (self.n_in,):
             raise ValueError(f"counts are {counts.shape}, not ({self.n_in},)")
         clamped = self._lib.vg_model_scale(
@@ -134,10 +140,5 @@ class HostExecutor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()

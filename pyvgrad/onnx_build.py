@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import pyvgrad
 from pyvgrad.errors import VgradError
+from pyvgrad.files import write_bytes
 
 try:
     import onnx
@@ -166,16 +166,5 @@ def model(graph: Any, metadata: Mapping[str, object], doc: str) -> Any:
 
 
 def write(path: str | Path, proto: Any) -> None:
-    """Write an ONNX file whole or not at all: to a temporary name, then renamed.
-
-    VgradError where the folder does not let it.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(proto.SerializeToString())
-        temporary.replace(path)
-    except OSError as error:
-        raise VgradError(f"{path}: {error.strerror}; nothing was written") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write an ONNX file whole or not at all.  VgradError as ``files.replacing``."""
+    write_bytes(path, proto.SerializeToString())

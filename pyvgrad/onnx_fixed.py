@@ -11,7 +11,7 @@ exactly, or the argument or result of S, T or exp before its one rounding:
 - S and T: no int16 argument comes nearer to a tie than 2e-10 of a unit, and a double
   Sigmoid or Tanh is off by some 1e-12; the tests try all 2^16 arguments, and all
   arguments of exp on its 15 exponents;
-- softmax: 2^15 E + S < 2^32 and 2 S < 2^32, so a quotient that is no integer is at
+- softmax: 2^15 p + P < 2^32 and 2 P < 2^32, so a quotient that is no integer is at
   least 2^-32 away from one, while Div is off by less than 2^-38: Floor is right.
 """
 
@@ -63,14 +63,14 @@ class Exact(Graph):
         return self.q14("Tanh", z, 12)
 
     def softmax(self, logits: str, logit_exp: int) -> str:
-        """y_k = floor((2^15 E_k + S) / (2 S)),  E_k = floor(2^16 exp(-d_k) + 1/2)."""
+        """y_k = floor((2^15 p_k + P) / (2 P)),  p_k = floor(2^16 exp(-d_k) + 1/2)."""
         axis = self.constant([-1], np.int64)
         d = self.op("Sub", self.op("ReduceMax", logits, axis), logits)
         e = self.op("Exp", self.op("Mul", d, self.constant(-(2.0**-logit_exp))))
-        E = self.op("Mul", e, self.constant(2.0**16))
-        E = self.op("Floor", self.op("Add", E, self.constant(0.5)))
-        S = self.op("ReduceSum", E, axis)
-        top = self.op("Add", self.op("Mul", E, self.constant(2.0**15)), S)
+        p = self.op("Mul", e, self.constant(2.0**16))
+        p = self.op("Floor", self.op("Add", p, self.constant(0.5)))
+        total = self.op("ReduceSum", p, axis)
+        top = self.op("Add", self.op("Mul", p, self.constant(2.0**15)), total)
         return self.op(
-            "Floor", self.op("Div", top, self.op("Mul", S, self.constant(2)))
+            "Floor", self.op("Div", top, self.op("Mul", total, self.constant(2)))
         )

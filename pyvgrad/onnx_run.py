@@ -13,7 +13,7 @@ from pyvgrad.blob import crc, parse
 from pyvgrad.errors import VgradError
 from pyvgrad.onnx_exact import export_exact
 from pyvgrad.qmodel import QModel
-from pyvgrad.signals import Signals
+from pyvgrad.signals import Signals, raw_signals
 from pyvgrad.state import Image, State, from_bytes, initial, size, to_bytes
 
 try:
@@ -42,6 +42,7 @@ class OnnxExecutor:
         model = parse(blob)
         # A y of every step, whatever the mode.
         self.model = replace(model, shape=replace(model.shape, mode="sequence"))
+        self.n_in = model.shape.n_in
         self.crc = crc(blob)
         self._optimize = optimize
         self._sessions: dict[bool, Any] = {}
@@ -53,7 +54,7 @@ class OnnxExecutor:
 
     def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
         """One step of x (n_in,): y and logits, (n_out,)."""
-        y, logits, _ = self.run(np.asarray(x)[np.newaxis])
+        y, logits, _ = self.run(raw_signals(x, self.n_in)[np.newaxis])
         return y[0], logits[0]
 
     def run(
@@ -64,7 +65,7 @@ class OnnxExecutor:
         Returns y, logits (T, n_out) and, if asked for, the saved state after each
         step, (T, state_size), else None.  ValueError unless x is int16 signals.
         """
-        signals = self._signals(x, "(T, n_in)")[np.newaxis]
+        signals = raw_signals(x, -1, self.n_in)[np.newaxis]
         steps = signals.shape[1]
         if not steps:  # a Scan needs one
             none = np.zeros((0, self.model.shape.n_out), np.int16)
@@ -81,7 +82,7 @@ class OnnxExecutor:
 
         Each starts from the blob's initial state; the executor's own state stays.
         """
-        out = self._call(False, {"x": self._signals(x, "(N, T, n_in)")})
+        out = self._call(False, {"x": raw_signals(x, -1, -1, self.n_in)})
         return out["y"], out["logits"]
 
     @property
@@ -108,16 +109,6 @@ class OnnxExecutor:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _signals(self, x: ArrayLike, axes: str) -> Signals:
-        a = np.asarray(x)
-        n_in = self.model.shape.n_in
-        if a.ndim != axes.count(",") + 1 or a.shape[-1] != n_in:
-            raise ValueError(f"x must be {axes} with n_in {n_in}, it is {a.shape}")
-        ints = a.astype(np.int16)
-        if a.dtype.kind not in "iu" or np.any(ints != a):
-            raise ValueError("x must be int16 signals; make them with to_signals")
-        return ints
-
     def _call(self, states: bool, feeds: dict[str, Any]) -> dict[str, Any]:
         if states not in self._sessions:
             proto = export_exact(self.model, states=states)
@@ -134,25 +125,21 @@ def run_float(path: str | Path, x: ArrayLike) -> dict[str, Floats]:
     (N, T, n) whatever the file's mode: it is run step by step.  VgradError if it is
     not such a file, ValueError if x does not fit.
     """
-    path = Path(path)
     values = np.asarray(x, np.float32)
-    try:
-        run = session(path.read_bytes())
-        known = run.get_modelmeta().custom_metadata_map.get("format") == "float"
-    except OSError as error:
-        raise VgradError(f"{path}: {error.strerror}; is the path right?") from None
-    except Exception as error:  # onnxruntime's own have no common base
-        raise VgradError(f"{path}: onnxruntime cannot read it: {error}") from None
-    if not known:
-        raise VgradError(f"{path} is not a float model that pyvgrad exported")
-    n_in = run.get_inputs()[0].shape[2]
+    run = _float_session(Path(path))
+    n_in = run.get_inputs()[0].shape[-1]
     if values.ndim != 3 or values.shape[2] != n_in or not values.shape[1]:
-        raise ValueError(f"x must be (N, T, {n_in}), T >= 1, it is {values.shape}")
+        raise ValueError(
+            f"{path}: x must be (N, T, {n_in}), T >= 1, it is {values.shape}"
+        )
     names = [output.name for output in run.get_outputs()]
     steps: list[dict[str, Any]] = []
     state: dict[str, Any] = {}
     for t in range(values.shape[1]):
-        found = run.run(names, {"x": values[:, t : t + 1]} | state)
+        try:
+            found = run.run(names, {"x": values[:, t : t + 1]} | state)
+        except Exception as error:  # onnxruntime's own have no common base
+            raise _refused(path, error) from None
         out = dict(zip(names, found, strict=True))
         state = {f"{k}_in": v for k, v in out.items() if k.startswith("state_")}
         steps.append(out)
@@ -162,6 +149,23 @@ def run_float(path: str | Path, x: ArrayLike) -> dict[str, Floats]:
         signal: np.stack([out[k].reshape(n, -1) for out in steps], 1).astype(np.float64)
         for signal, k in signals.items()
     }
+
+
+def _float_session(path: Path) -> Any:
+    try:
+        run = session(path.read_bytes())
+    except OSError as error:
+        raise VgradError(f"{path}: {error.strerror}; is the path right?") from None
+    except Exception as error:
+        raise _refused(path, error) from None
+    if run.get_modelmeta().custom_metadata_map.get("format") != "float":
+        raise VgradError(f"{path} is not a float model that pyvgrad exported")
+    return run
+
+
+def _refused(path: str | Path, error: Exception) -> VgradError:
+    said = " ".join(str(error).split())[:200]
+    return VgradError(f"{path}: onnxruntime cannot take it: {said}")
 
 
 def _signal(output: str) -> str:

@@ -7,9 +7,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from pyvgrad.cells import Array
+from pyvgrad.errors import VgradError
+
+try:
+    import optax
+except ImportError as error:
+    raise VgradError(
+        "optax is not installed and training needs it: pip install pyvgrad[train]"
+    ) from error
 
 OPTIMIZERS = ("sgd", "momentum", "adam")
 

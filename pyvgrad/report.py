@@ -287,7 +287,7 @@ def _errors(model: ModelReport, name: str, salt: str) -> str:
         legends[kind] = f"{kind}: rms {_number(np.sqrt(np.mean(lsb**2)))} lsb, "
         legends[kind] += f"max {_number(np.abs(lsb).max())}"
         bits = Error.of(lsb, 0, full_scale * 2.0**exp).effective_bits
-        if np.isfinite(bits):
+        if bits is not None and np.isfinite(bits):
             legends[kind] += f"; {bits:.1f} effective bits"
     title = _title(name)
     alt = f"Histograms of the error of {title}. " + ". ".join(legends.values()) + "."

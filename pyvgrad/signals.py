@@ -18,13 +18,18 @@ def scale(model: QModel, counts: ArrayLike) -> tuple[Signals, int]:
 
     ValueError for what is no int32 or has another last axis.
     """
-    ints = np.asarray(counts)
-    _check_channels(model, ints.shape)
-    if ints.dtype.kind not in "iu" or np.any(ints != np.clip(ints, *_INT32)):
-        raise ValueError("counts must be int32; make signals of floats with to_signals")
-    exact = _scaled(model, ints.astype(np.int64))
+    _check_channels(model, np.shape(counts))
+    exact = _scaled(model, int32_counts(counts).astype(np.int64))
     x = sat16(exact)
     return x.astype(np.int16), int(np.count_nonzero(x != exact))
+
+
+def int32_counts(counts: ArrayLike) -> NDArray[np.int32]:
+    """Integers of any type as int32.  ValueError if they are none or do not fit."""
+    ints = np.asarray(counts)
+    if ints.dtype.kind not in "iu" or np.any(ints != np.clip(ints, *_INT32)):
+        raise ValueError("counts must be int32; make signals of floats with to_signals")
+    return ints.astype(np.int32)
 
 
 def to_signals(model: QModel, u: ArrayLike) -> tuple[Signals, int]:
@@ -50,6 +55,32 @@ def to_signals(model: QModel, u: ArrayLike) -> tuple[Signals, int]:
     x = sat16(scaled)
     clamped = (counts != exact) | (x != scaled)
     return x.astype(np.int16), int(np.count_nonzero(clamped))
+
+
+def raw_signals(x: ArrayLike, *shape: int) -> Signals:
+    """The int16 array x, in this machine's byte order; -1 in shape is any length.
+
+    ValueError for another shape or type: nothing is rounded or wrapped silently.
+    """
+    a = np.asarray(x)
+    fits = a.ndim == len(shape) and all(
+        want in (-1, have) for want, have in zip(shape, a.shape, strict=True)
+    )
+    if not fits or (a.dtype.kind, a.dtype.itemsize) != ("i", 2):
+        axes = ", ".join("any" if n == -1 else str(n) for n in shape)
+        raise ValueError(f"x is {a.dtype} {a.shape}, the model takes int16 ({axes})")
+    return a.astype(np.int16, copy=False)
+
+
+def narrowed(x: ArrayLike) -> Signals:
+    """Integers of any type as int16.  ValueError if they are none or do not fit."""
+    a = np.asarray(x)
+    signals = a.astype(np.int16) if a.dtype.kind in "iu" else None
+    if signals is None or np.any(signals != a):
+        raise ValueError(
+            f"x must be int16 signals, it is {a.dtype}; make them with to_signals"
+        )
+    return signals
 
 
 def _check_channels(model: QModel, shape: tuple[int, ...]) -> None:

@@ -83,6 +83,9 @@ def solve(
     ``result.success`` says which.  ValueError where the shape does not fit the task or
     the weights have grown beyond the integers.
     """
+    if weight_bits not in (8, 16):
+        raise ValueError(f"weights have 8 or 16 bits, not {weight_bits}")
+    input_exp(calibration(task))  # refuses inputs that do not fit before the work
 
     def stop(params: Params, sequences: int, loss: float) -> bool:
         model = integers(task, shape, params, weight_bits)

@@ -12,9 +12,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+
+from pyvgrad.errors import VgradError
+
+try:
+    import jax
+    import jax.numpy as jnp
+except ImportError as error:
+    raise VgradError(
+        "jax is not installed and training needs it: pip install pyvgrad[train]"
+    ) from error
 
 from pyvgrad.cells import Array, Shape
 from pyvgrad.defaults import Settings

@@ -7,7 +7,7 @@ step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
@@ -191,12 +191,6 @@ def random_inputs(model: QModel, sequences: int = 16, steps: int = 32) -> Signal
     unit = rng.integers(-(1 << model.x_exp), (1 << model.x_exp) + 1, x.shape)
     kind = np.arange(sequences)[:, None, None] % 3
     return np.choose(kind, [x, unit, wide]).clip(-32768, 32767).astype(np.int16)
-
-
-def valid_steps(lengths: Sequence[int] | Ints, steps: int) -> NDArray[np.bool_]:
-    """Mask (N, T) of the steps before each sequence's end."""
-    mask: NDArray[np.bool_] = np.arange(steps) < np.asarray(lengths)[:, None]
-    return mask
 
 
 def lines(agreement: Agreement) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pyvgrad.blob_format import decode_fields, encode_fields
 from pyvgrad.cells import (
     CELLS,
     SQUASH_G,
@@ -13,8 +14,6 @@ from pyvgrad.cells import (
     Layer,
     Readout,
     Shape,
-    decode_fields,
-    encode_fields,
     sigmoid,
 )
 from pyvgrad.model import init_params

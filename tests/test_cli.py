@@ -1,8 +1,11 @@
 """The command line keeps its contract: fields, exit codes, a sentence for bad input."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -11,8 +14,10 @@ from random_models import random_qmodel
 
 from pyvgrad import cli, firmware
 from pyvgrad.blob import pack, parse
+from pyvgrad.dequantize import dequantize
 from pyvgrad.errors import DeviceError
 from pyvgrad.native import HostExecutor
+from pyvgrad.onnx_export import export_float
 
 
 @pytest.fixture
@@ -133,6 +138,75 @@ def test_verify_counts_and_exits_0(pyvgrad, model):
     }
 
 
+def test_an_error_of_zero_has_no_bits_and_is_json(pyvgrad, tmp_path):
+    rng = np.random.default_rng(3)
+    exact = random_qmodel(rng, cell="rnn_relu", n_layers=1, initial_state=False)
+    [q], r = exact.layers, None
+    q = replace(q, weights={"a": 0 * q.weights["a"]}, biases={})
+    layer = replace(q.layer, cell_biases=False, gate_biases=False)
+    q = replace(q, layer=layer)
+    shape = replace(exact.shape, layers=(layer,), readout=r)
+    (tmp_path / "Z.vg").write_bytes(
+        pack(replace(exact, shape=shape, layers=(q,), readout=r))
+    )
+    code, out, _ = pyvgrad("verify", "Z.vg", "--on", "host", "--json")
+    found = json.loads(out, parse_constant=pytest.fail)["float"]["arithmetic"]
+    assert code == 0
+    assert (found["max_lsb"], found["effective_bits"]) == (0.0, None)
+    assert "exact" in pyvgrad("verify", "Z.vg", "--on", "host")[1]
+
+
+def test_an_executor_that_is_named_twice_runs_once(pyvgrad, model):
+    args = ("verify", "M.vg", "--on", "host, numpy,host", "--json")
+    code, out, err = pyvgrad(*args)
+    assert code == 0
+    assert list(json.loads(out)["differing"]) == ["host", "numpy"]
+    assert err.count("host: 16/16") == 1
+
+
+def test_a_reader_that_leaves_early_changes_no_exit_code(model, tmp_path):
+    command = [sys.executable, "-m", "pyvgrad", "info", "M.vg"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_closed_standard_error_leaves_json_alone(model, tmp_path):
+    command = f"{sys.executable} -m pyvgrad verify M.vg --on host --json 2>&-"
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, stdout=subprocess.PIPE, check=True
+    )
+    assert json.loads(done.stdout)["differing"] == {"host": 0}
+
+
+def test_ctrl_c_is_exit_130_without_a_traceback_or_a_file(tmp_path):
+    command = [sys.executable, "-m", "pyvgrad", "train", "embedded-reber"]
+    process = subprocess.Popen(
+        [*command, "--rate", "1e-6", "--limit", "1000000", "-o", "M.vg"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        process.stderr.readline()  # training is under way
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert out == b""
+    assert b"Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_verify_against_the_float_model_reports_the_total_error(pyvgrad, model):
     assert pyvgrad("export", "M.vg", "--float-onnx", "F.onnx")[0] == 0
     code, out, _ = pyvgrad("verify", "M.vg", "--float", "F.onnx", "--json")
@@ -180,6 +254,28 @@ def test_verify_exits_1_and_says_where_when_bits_differ(pyvgrad, model, monkeypa
         (["verify", "M.vg", "--float", "X.npz"], "X.npz"),
         (["export", "M.vg"], "--onnx"),
         (["export", "M.vg", "--header", "no/such/M.h"], "folder"),
+        (["export", "M.vg", "--onnx", "E.onnx", "--header", "."], "plain file"),
+        (["verify", "M.vg", "--float", "wide.onnx"], "wide.onnx"),
+        (["verify", "M.vg", "--float", "other.onnx"], "other.onnx"),
+        (["verify", "M.vg", "--float", "."], "directory"),
+        (["verify", "M.vg", "--on", "xCOM1"], "xCOM1"),
+        (["run", "M.vg", "X.npz", "-o", "."], "plain file"),
+        (["run", "M.vg", "X.npz", "-o", ""], "plain file"),
+        (["run", "M.vg", "X.npz", "-o", "Y.npz", "--on", "host,onnx"], "host,onnx"),
+        (["info", "."], "directory"),
+        (["demo", "-o", "M.vg", "--on", "host"], "folder"),
+        (["demo", "--on", "desk"], "desk"),
+        (["train", "reber", "-o", "no/such/N.vg"], "folder"),
+        (["train", "reber", "-o", "."], "plain file"),
+        (["train", "reber", "--limit", "0", "-o", "N.vg"], "limit"),
+        (["train", "reber", "--rate", "nan", "-o", "N.vg"], "rate"),
+        (["train", "reber", "--weights", "7", "-o", "N.vg"], "8 or 16"),
+        (["train", "reber", "--n-test", "0", "-o", "N.vg"], "string"),
+        (["train", "long-lag", "--lag", "ten", "-o", "N.vg"], "whole numbers"),
+        (["train", "long-lag", "--lag", "1.5", "-o", "N.vg"], "whole numbers"),
+        (["train", "reber", "--net", "rtrl", "--hidden", "2", "-o", "N.vg"], "hidden"),
+        (["train", "--data", "class.npz", "-o", "N.vg"], "class"),
+        (["train", "--data", "large.npz", "-o", "N.vg"], "scale"),
         (["train", "ruber", "-o", "N.vg"], "ruber"),
         (["train", "-o", "N.vg"], "--data"),
         (["train", "reber", "--lag", "7", "-o", "N.vg"], "lag"),
@@ -200,6 +296,14 @@ def test_bad_input_is_one_sentence_and_exit_2(pyvgrad, model, tmp_path, args, sa
     x = np.zeros((2, 3, model.shape.n_in))
     np.savez(tmp_path / "wide.npz", x=np.zeros((2, 3, model.shape.n_in + 1)))
     np.savez(tmp_path / "long.npz", x=x, lengths=[3, 4])
+    np.savez(tmp_path / "class.npz", x=x, y=np.array([0, 10**12]))
+    np.savez(tmp_path / "large.npz", x=x + 1e38, y=np.array([0, 1]))
+    n_in = model.shape.n_in
+    for name, fixed in (("wide", {"n_in": n_in + 1}), ("other", {"n_in": n_in})):
+        rng = np.random.default_rng(0)
+        other = random_qmodel(rng, cell="rnn_tanh", n_layers=3, **fixed)
+        proto = export_float(other.shape, dequantize(other))
+        onnx.save(proto, tmp_path / f"{name}.onnx")
     for name, value in (("nan", np.nan), ("inf", np.inf)):
         x[1, 2, 0] = value
         np.savez(tmp_path / f"{name}.npz", x=x)

@@ -19,7 +19,8 @@ from random_models import qmodels, random_qmodel, random_signals
 
 from pyvgrad import state
 from pyvgrad.blob import crc, pack
-from pyvgrad.cells import CELLS, Layer, encode_fields
+from pyvgrad.blob_format import encode_fields
+from pyvgrad.cells import CELLS, Layer
 from pyvgrad.intmodel import IntModel
 
 FIRMWARE = Path(__file__).parents[1] / "firmware"

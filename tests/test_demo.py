@@ -2,6 +2,8 @@
 
 import json
 import sys
+import threading
+import time
 
 import jax
 import numpy as np
@@ -10,6 +12,7 @@ import onnxruntime
 import pytest
 
 from pyvgrad import cli, demo
+from pyvgrad.errors import DeviceError
 from pyvgrad.grad import logits_of
 from pyvgrad.native import HostExecutor
 from pyvgrad.onnx_run import OnnxExecutor
@@ -102,6 +105,36 @@ def test_the_command_reports_and_writes_a_page(outcomes, folder, monkeypatch, ca
     page = (folder / "report.html").read_text("utf-8")
     assert "<svg" in page
     assert "embedded Reber" in page
+
+
+@pytest.mark.parametrize("wrong", [DeviceError("no tool"), RuntimeError("a bug")])
+def test_a_failed_build_of_the_firmware_is_raised(folder, outcomes, monkeypatch, wrong):
+    def fail(env):
+        raise wrong
+
+    monkeypatch.setattr(demo, "build", fail)
+    with pytest.raises(type(wrong), match=str(wrong)):
+        demo.run_demo(folder, Quiet(), ("m0",))
+
+
+def test_an_interrupted_training_starts_no_further_build(tmp_path, monkeypatch):
+    built, interrupted = [], threading.Event()
+
+    def build(env):
+        built.append(env)
+        assert interrupted.wait(10)
+
+    def train_one(*args):
+        while not built:
+            time.sleep(0.01)
+        threading.Timer(0.2, interrupted.set).start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "build", build)
+    monkeypatch.setattr(demo, "train_one", train_one)
+    with pytest.raises(KeyboardInterrupt):
+        demo.run_demo(tmp_path, Quiet(), ("m0", "m3", "m4"))
+    assert built == ["qemu_m0"]
 
 
 @pytest.mark.parametrize("executor", [HostExecutor, OnnxExecutor])

@@ -275,14 +275,6 @@ def test_builds_wait_for_each_other(monkeypatch, tmp_path):
         pass
 
 
-def test_only_what_can_be_flashed_is():
-    image, uploaded = firmware.flash("m0", None, None)
-    assert (image, uploaded) == (firmware.build("qemu_m0"), False)
-    for board, reason in (("pico", "no port of"), ("pioc", "known: native, m4")):
-        with pytest.raises(DeviceError, match=reason):
-            firmware.flash(board, None, None)
-
-
 def test_every_emulated_core_has_an_environment():
     text = (firmware.FIRMWARE / "platformio.ini").read_text()
     for core, machine in MACHINES.items():

@@ -222,7 +222,7 @@ def test_the_count_of_clamps_is_modulo_2_to_the_32():
     model = one_cell("rnn_relu", None, {"a": [32767, 0]}, E={"a": 9}, h_exp=8)
     run = NumpyExecutor(pack(model))
     run.state = run.state[:4] + b"\xff" * 4 + run.state[8:]
-    run.step(np.array([32767]))
+    run.step(np.array([32767], np.int16))
     assert run.saturated == 0
     assert run.state[4:8] == bytes(4)
 
@@ -232,8 +232,10 @@ def test_the_count_of_clamps_is_modulo_2_to_the_32():
 )
 def test_what_is_no_signal_is_refused(x):
     model = one_cell("rnn_tanh", None, {"a": [1, 1]}, E={"a": 20})
-    with pytest.raises(ValueError, match="x must be"):
+    with pytest.raises(ValueError, match="int16"):
         NumpyExecutor(pack(model)).step(x)
+    with pytest.raises(ValueError, match="int16"):
+        IntModel(model).run([[x]])
 
 
 # ---- bounds and speed ----------------------------------------------------

@@ -323,7 +323,7 @@ def test_executor_takes_no_step_when_there_is_none(qmodel):
 def test_executor_refuses_what_is_no_signal_state_or_blob(qmodel):
     blob = pack(qmodel)
     executor = OnnxExecutor(blob)
-    with pytest.raises(ValueError, match="n_in"):
+    with pytest.raises(ValueError, match="takes int16"):
         executor.run(np.zeros((2, 4), np.int16))
     with pytest.raises(ValueError, match="int16"):
         executor.run(np.full((2, 3), 40000))
@@ -368,7 +368,7 @@ def test_write_leaves_the_old_file_or_the_new_one_and_nothing_else(tmp_path, qmo
     with pytest.raises(VgradError, match=r"taken\.onnx"):
         write(folder, proto)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx", "taken.onnx"]
-    with pytest.raises(VgradError, match="nothing was written"):
+    with pytest.raises(VgradError, match="folder"):
         write(tmp_path / "no" / "m.onnx", proto)
 
 
@@ -487,7 +487,7 @@ def test_run_float_refuses_what_is_no_float_model_of_ours(tmp_path, qmodel):
     with pytest.raises(VgradError, match="is the path right"):
         run_float(path, np.zeros((1, 1, 3)))
     path.write_bytes(b"no graph")
-    with pytest.raises(VgradError, match="cannot read"):
+    with pytest.raises(VgradError, match="cannot take"):
         run_float(path, np.zeros((1, 1, 3)))
     write(path, export_exact(qmodel))
     with pytest.raises(VgradError, match="not a float model"):

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 SHELVES = [
     "errors cells fixed tasks.task",
     "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots page progress",
-    "tasks optim grad signals state dequantize quantize blob onnx_build defaults",
+    "tasks optim grad signals state dequantize quantize blob_format onnx_build",
+    "blob defaults",
     "link native intmodel onnx_fixed",
     "train onnx_exact header",
     "solve firmware onnx_export",
@@ -106,3 +107,32 @@ def test_running_a_blob_needs_no_jax():
         "import pyvgrad.accuracy, pyvgrad.device, pyvgrad.quantize\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("jax", "train reber -o M.vg"),
+        ("optax", "train reber -o M.vg"),
+        ("jax", "demo --on host"),
+        ("onnx", "train reber -o M.vg"),
+        ("typer", "info M.vg"),
+    ],
+)
+def test_a_command_says_which_package_it_lacks(tmp_path, missing, command):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        f"sys.argv = ['pyvgrad', *{command.split()!r}]\n"
+        "from pyvgrad.cli import main\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert missing in done.stderr
+    assert "pip install pyvgrad[" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

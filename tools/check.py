@@ -56,7 +56,12 @@ class Result:
 
 def c_files() -> list[str]:
     """Return the C files and headers of the firmware, build folders left out."""
-    found = [p for p in FIRMWARE.rglob("*.[ch]") if ".pio" not in p.parts]
+    found = [
+        p
+        for pattern in ("*.[ch]", "*.cpp")
+        for p in FIRMWARE.rglob(pattern)
+        if ".pio" not in p.parts
+    ]
     return [str(path) for path in sorted(found)]
 
 

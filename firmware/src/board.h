@@ -1,9 +1,13 @@
 /* board.h - all that a board must give the application: three functions and
- * what it is made of. */
+ * what it is made of; and the application itself. */
 #ifndef BOARD_H
 #define BOARD_H
 
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 struct board {
     const char *core;            /* such as "cortex-m4" */
@@ -23,5 +27,12 @@ void board_write(const char *text, int32_t len);
 
 /* End the program with an exit code, or stop where there is no host. */
 void board_exit(int code);
+
+/* The program: answers what it reads until the end of input, and exits. */
+void application(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -59,7 +59,7 @@ static void take(struct protocol *p, struct line *l, char c)
 }
 
 /* An eighth of the pool for the line, the rest for the protocol. */
-int main(void)
+void application(void)
 {
     static struct protocol p;
     uint32_t ram = (uint32_t)(board.pool_end - board.pool) * 4u;
@@ -76,7 +76,14 @@ int main(void)
         flush();
     }
     board_exit(0);
+}
+
+#ifndef ARDUINO /* its core has a main of its own, which calls setup */
+int main(void)
+{
+    application();
     return 0;
 }
+#endif
 
 #endif

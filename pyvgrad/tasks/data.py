@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from pyvgrad.tasks.task import Bools, Floats, Ints, Outputs, Sequences, Task
 
+MAX_OUTPUTS = 32767  # of a readout
+LARGEST = 32767.0  # of a linear output in integers, on exponent 0
+
 
 def classes_win(sequences: Sequences, outputs: Outputs) -> Bools:
     """Whether the target class has the largest logit at every step with one, (N,).
@@ -42,7 +45,7 @@ def from_arrays(
 
     ``y`` are integer classes, (N,) at the sequence's end (mode ``last``) or (N, T) a
     step, or values (N, T, n_out).  The same sequences are learnt from and tested on.
-    ValueError for targets of another shape or kind, negative classes, NaN.
+    ValueError for targets of another shape or kind, for classes out of range, NaN.
     """
     valid = np.arange(x.shape[1]) < lengths[:, None]
     last = y.ndim == 1
@@ -51,11 +54,17 @@ def from_arrays(
         if steps[valid].min() < 0:
             raise ValueError("y has negative classes; they count from 0")
         n_out = int(steps[valid].max()) + 1
+        if n_out > MAX_OUTPUTS:
+            raise ValueError(
+                f"y has class {n_out - 1}; classes count from 0 to {MAX_OUTPUTS - 1}"
+            )
         targets = (steps[..., None] == np.arange(n_out)).astype(np.float64)
         output, criterion = "softmax", classes_win
     elif y.dtype.kind == "f" and y.ndim == 3 and y.shape[:2] == x.shape[:2]:
-        if not np.isfinite(y[valid]).all():
-            raise ValueError("y holds NaN or infinity; remove it from the data")
+        if not (np.abs(y[valid]) <= LARGEST).all():
+            raise ValueError(
+                f"y holds NaN or a value beyond {LARGEST:g}; remove it or scale y"
+            )
         targets = np.where(valid[..., None], y, 0.0)
         output, criterion = "linear", within(tolerance)
     else:

@@ -84,7 +84,11 @@ def draw_sets(
     Strings are drawn from the grammar until n_train + n_test different ones are there;
     which set a string goes to is then drawn too, so that both sets are alike (the
     strings that come late are long).
+
+    ValueError for an empty set.
     """
+    if n_train < 1 or n_test < 1:
+        raise ValueError(f"each set has a string at least, not {n_train} and {n_test}")
     rng = np.random.default_rng(seed)
     found: dict[str, None] = {}
     while len(found) < n_train + n_test:

@@ -50,8 +50,8 @@ uint32_t vg_layer_step(const uint8_t *blob, const vg_layer *l, int32_t *c,
     return vg_cells[l->cell].unit(l, a, c, z + l->n_in, k);
 }
 
-/* y_k = floor((2^15 E_k + S) / 2 S), E_k = 2^16 exp(z_k - max z) rounded, S
- * their sum.  Every E is at most 2^16 and n < 2^15: 2 S < 2^32. */
+/* y_k = floor((2^15 p_k + P) / 2 P), p_k = 2^16 exp(z_k - max z) rounded, P
+ * their sum.  Every p is at most 2^16 and n < 2^15: 2 P < 2^32. */
 static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
 {
     int32_t top = logits[0];
@@ -63,8 +63,8 @@ static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
     for (uint32_t k = 0; k < n; k++)
         sum += lut_exp((uint32_t)(top - logits[k]), e);
     for (uint32_t k = 0; k < n; k++) {
-        const uint32_t E = lut_exp((uint32_t)(top - logits[k]), e);
-        y[k] = (vg_sig)((32768u * E + sum) / (2u * sum));
+        const uint32_t p = lut_exp((uint32_t)(top - logits[k]), e);
+        y[k] = (vg_sig)((32768u * p + sum) / (2u * sum));
     }
 }
 
