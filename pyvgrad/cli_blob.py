@@ -44,7 +44,7 @@ def describe(blob: bytes) -> dict[str, Any]:
         "blob_bytes": int.from_bytes(blob[8:12], "little"),
         "run_bytes": run_bytes,
         "state_bytes": state_bytes,
-        "train_bytes": None,
+        "train_bytes": {"tbptt": None, "rtrl97": None},  # this version only runs
         "exponents": {"x": model.x_exp, "y": model.y_exp, "logits": model.logit_exp},
         "blob_version": blobs.VERSION,
         "crc": f"{blobs.crc(blob):08x}",
@@ -73,11 +73,11 @@ def info(path: Blob, as_json: Json = False) -> int:
 
 def _plain(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k} {v}" for k, v in value.items())
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if value is None:
-        return "not in this version"
+        return "(not in this version)"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

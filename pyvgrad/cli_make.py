@@ -14,7 +14,7 @@ from pyvgrad.cells import CELLS, Shape
 from pyvgrad.cli_io import Json, answer, executor_list, say
 from pyvgrad.defaults import Recipe, Settings, recipe_for
 from pyvgrad.files import check_writable, read_dataset, write_bytes
-from pyvgrad.nets import NETS
+from pyvgrad.nets import NETS, altered
 from pyvgrad.progress import Reporter
 from pyvgrad.tasks import TASKS, Task, make_task
 from pyvgrad.tasks.data import from_arrays
@@ -77,24 +77,13 @@ def train(
     float_path = out.with_suffix(".float.onnx")
     check_writable(float_path)
     task, recipe, mode = _task(task_name, data, seed, _options(context.args))
-    given: dict[str, Any] = {
-        "cell": cell,
-        "hidden": hidden,
-        "layers": layers,
-        "block": block,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
+    changes = {"cell": cell, "hidden": hidden, "layers": layers, "block": block}
+    shape, settings = _shape(task, recipe, net, changes)
     settings = replace(
-        recipe.settings,
-        rate=recipe.settings.rate if rate is None else rate,
-        limit=recipe.settings.limit if limit is None else limit,
+        settings,
+        rate=settings.rate if rate is None else rate,
+        limit=settings.limit if limit is None else limit,
     )
-    if net is None:
-        shape = replace(recipe, **given).shape(task)
-    elif given:
-        raise ValueError(f"--net {net} is a whole shape: leave out {', '.join(given)}")
-    else:
-        shape, settings = _net(net, task, settings)
     shape = replace(shape, mode=mode)
     with Reporter() as says:
 
@@ -153,15 +142,21 @@ def _task(
     return task, Recipe("lstm", 16, settings), mode
 
 
-def _net(name: str, task: Task, settings: Settings) -> tuple[Shape, Settings]:
-    """A topology of the papers with its initial weights."""
-    if name not in NETS:
-        raise ValueError(f"unknown net {name!r}; known: {', '.join(NETS)}")
-    net = NETS[name]
-    shape = net.shape(task.n_in, task.n_out)
-    if shape.output == "linear":
-        settings = replace(settings, loss="mse")
-    return shape, replace(settings, scale=net.scale, biases=net.biases)
+def _shape(
+    task: Task, recipe: Recipe, net: str | None, changes: dict[str, Any]
+) -> tuple[Shape, Settings]:
+    """The recipe's shape, or a topology of the papers with its initial weights."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    if net is None:
+        return replace(recipe, **given).shape(task), recipe.settings
+    if net not in NETS:
+        raise ValueError(f"unknown net {net!r}; known: {', '.join(NETS)}")
+    start = NETS[net]
+    shape = altered(start.shape(task.n_in, task.n_out), **given)
+    settings = replace(recipe.settings, scale=start.scale, biases=start.biases)
+    return shape, replace(
+        settings, loss="mse"
+    ) if shape.output == "linear" else settings
 
 
 # ---- flash ---------------------------------------------------------------

@@ -81,6 +81,34 @@ def stack(
     return Shape(rows, Readout(n, n_out, output, n_in if shortcuts else 0))
 
 
+def altered(
+    shape: Shape,
+    *,
+    cell: str | None = None,
+    hidden: int | None = None,
+    layers: int | None = None,
+    block: int | None = None,
+) -> Shape:
+    """The shape with what is given changed; its layers are all like its first.
+
+    Another cell comes with its own fields.  ValueError for what no cell has.
+    """
+    first = shape.layers[0]
+    n = first.n if hidden is None else hidden
+    changed = cell is not None and cell != first.cell
+    like = replace(
+        first,
+        n=n,
+        block=first.block if block is None else block,
+        cell=cell if cell is not None else first.cell,
+        fields=None if changed else first.fields,
+    )
+    count = len(shape.layers) if layers is None else layers
+    rows = tuple(replace(like, n_in=n if k else shape.n_in) for k in range(count))
+    readout = None if shape.readout is None else replace(shape.readout, n_in=n)
+    return replace(shape, layers=rows, readout=readout)
+
+
 _REBER, _LAG = "H&S97 experiment 1", "H&S97 experiment 2a"
 
 NETS: dict[str, Net] = {

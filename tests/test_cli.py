@@ -273,7 +273,10 @@ def test_verify_exits_1_and_says_where_when_bits_differ(pyvgrad, model, monkeypa
         (["train", "reber", "--n-test", "0", "-o", "N.vg"], "string"),
         (["train", "long-lag", "--lag", "ten", "-o", "N.vg"], "whole numbers"),
         (["train", "long-lag", "--lag", "1.5", "-o", "N.vg"], "whole numbers"),
-        (["train", "reber", "--net", "rtrl", "--hidden", "2", "-o", "N.vg"], "hidden"),
+        (
+            ["train", "reber", "--net", "hs97-3x2", "--hidden", "5", "-o", "N.vg"],
+            "blocks",
+        ),
         (["train", "--data", "class.npz", "-o", "N.vg"], "class"),
         (["train", "--data", "large.npz", "-o", "N.vg"], "scale"),
         (["train", "ruber", "-o", "N.vg"], "ruber"),
@@ -346,6 +349,17 @@ def test_train_that_does_not_learn_exits_1(pyvgrad):
     code, out, _ = pyvgrad(*args)
     assert code == 1
     assert json.loads(out)["success"] is False
+
+
+def test_a_net_of_the_papers_is_trained_and_can_be_altered(pyvgrad, tmp_path):
+    args = ("train", "reber", "--limit", "100", "-o", "M.vg", "--json")
+    code, out, _ = pyvgrad(*args, "--net", "hs97-3x2")
+    assert code in (0, 1)
+    assert json.loads(out)["weights"] == 276
+    code, out, _ = pyvgrad(*args, "--net", "hs97-3x2", "--hidden", "4", "--block", "1")
+    layer = parse((tmp_path / "M.vg").read_bytes()).shape.layers[0]
+    assert json.loads(out)["weights"] == 264
+    assert (layer.n, layer.block, layer.opts.feedback) == (4, 1, True)
 
 
 def test_train_learns_classes_from_a_users_arrays(pyvgrad, tmp_path):

@@ -333,6 +333,7 @@ def test_stack_of_a_step_is_bounded(firmware, request, record_property):
     sizes = firmware.sections()
     depths = {name: firmware.depth(name) for name in API}
     record_property("stack", depths)
+    print(f"\n{core}: stack of vg_run_step {depths['vg_run_step']}, all {depths}")
     record_property("code", sizes[".text"] + sizes.get(".rodata", 0))
     assert depths["vg_run_step"] <= STACK_OF_A_STEP[core]
 

@@ -6,8 +6,8 @@
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined \
  *       -fno-sanitize-recover=all -include assert.h -DVG_ASSERT=assert \
  *       -Ifirmware/lib/vgrad/include tests/fuzz/fuzz_blob.c \
- *       $(find firmware/lib/vgrad/src -name '*.c') -o /tmp/fuzz_blob &&
- *   mkdir -p /tmp/blobs && /tmp/fuzz_blob -max_len=512 -timeout=5 /tmp/blobs
+ *       $(find firmware/lib/vgrad/src -name '*.c') -o fuzz_blob &&
+ *   mkdir -p crash-blobs && ./fuzz_blob -max_len=512 -timeout=5 crash-blobs
  */
 #include "exercise.h"
 
