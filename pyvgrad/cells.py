@@ -97,7 +97,10 @@ class Layer:
             or self.n % self.block
             or (self.block > 1 and not self.row.shared)
         ):
-            raise ValueError(f"{self.n} cells of {self.cell} in blocks of {self.block}")
+            raise ValueError(
+                f"{self.n} cells of {self.cell} do not make blocks of {self.block}: "
+                "take a multiple, and blocks of 1 for an RNN"
+            )
 
     @property
     def row(self) -> Cell:

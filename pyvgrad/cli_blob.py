@@ -14,7 +14,7 @@ from pyvgrad.accuracy import Error, accuracy
 from pyvgrad.cells import Layer
 from pyvgrad.cli_io import Blob, Json, On, Strict, answer, executor_list, warn_clamped
 from pyvgrad.executors import Model
-from pyvgrad.files import check_writable, read_dataset, write_bytes, write_npz
+from pyvgrad.files import Dataset, check_writable, read_dataset, write_bytes, write_npz
 from pyvgrad.progress import Reporter
 from pyvgrad.qmodel import QModel
 from pyvgrad.signals import Signals, to_signals
@@ -136,6 +136,16 @@ def export_float_file(blob: bytes, path: Path) -> None:
 # ---- run -----------------------------------------------------------------
 
 
+def inputs_for(model: QModel, path: Path) -> Dataset:
+    """Read sequences that the model takes.  VgradError or ValueError with the file."""
+    data = read_dataset(path)
+    if data.x.shape[2] != model.shape.n_in:
+        raise ValueError(
+            f"{path}: x is {data.x.shape}, the model takes (N, T, {model.shape.n_in})"
+        )
+    return data
+
+
 def run(
     path: Blob,
     inputs: Annotated[Path, typer.Argument(metavar="X.npz", help="x (N, T, n_in).")],
@@ -146,12 +156,9 @@ def run(
 ) -> int:
     """Run sequences; Y.npz gets y (float) and raw (int16)."""
     check_writable(out)
-    blob, data = blobs.read(path), read_dataset(inputs)
+    blob = blobs.read(path)
     model = blobs.parse(blob)
-    if data.x.shape[2] != model.shape.n_in:
-        raise ValueError(
-            f"{inputs}: x is {data.x.shape}, {path} takes (N, T, {model.shape.n_in})"
-        )
+    data = inputs_for(model, inputs)
     last = model.shape.mode == "last"
     size = (len(data.x),) if last else data.x.shape[:2]
     raw = np.zeros((*size, model.shape.n_out), np.int16)
@@ -203,7 +210,7 @@ def verify(
         signals = agreement_of.random_inputs(model)
         lengths = np.full(len(signals), signals.shape[1])
     else:
-        data = read_dataset(x)
+        data = inputs_for(model, x)
         signals, clamped = to_signals(model, data.x)
         lengths = data.lengths
         warn_clamped(clamped, strict, x)

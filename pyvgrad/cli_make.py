@@ -60,7 +60,9 @@ def train(
     block: Annotated[int | None, typer.Option(help="Cells of a memory block.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     limit: Annotated[int | None, typer.Option(help="Sequences at most.")] = None,
-    seed: Annotated[int, typer.Option(help="Draws weights, sets, exemplars.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Draws weights, sets, exemplars.")
+    ] = 0,
     weights: Annotated[int, typer.Option(help="Bits of a weight: 16 or 8.")] = 16,
     as_json: Json = False,
 ) -> int:

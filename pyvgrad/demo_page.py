@@ -61,9 +61,11 @@ def verdict(outcome: Outcome) -> str:
 
 def error_lines(outcome: Outcome) -> list[str]:
     """Total and arithmetic error of the headline signal, a line each."""
-    name = headline(outcome.solution.model)
+    model = outcome.solution.model
+    name = headline(model)
+    exp = model.y_exp if name == "y" else model.logit_exp
     return [
-        f"{kind} error of {name}: {e}"
+        f"{kind} error of {name}: {e} (lsb 2^-{exp})"
         for kind, e in ((k, v[name]) for k, v in outcome.errors.items())
     ]
 

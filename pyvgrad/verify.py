@@ -106,8 +106,9 @@ def split_images(model: QModel, images: NDArray[np.uint8]) -> dict[str, Ints]:
 def _values(
     model: QModel, y: Signals, logits: Signals, images: NDArray[np.uint8]
 ) -> dict[str, Ints]:
-    outputs = {"y": y.astype(np.int64), "logits": logits.astype(np.int64)}
-    return outputs | split_images(model, images)
+    """All signals in the order of the flow, so that the first wrong one is a cause."""
+    outputs = {"logits": logits.astype(np.int64), "y": y.astype(np.int64)}
+    return split_images(model, images) | outputs
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The cell table and the papers' topologies.  EXPERIMENTS: H&S97, G00."""
+"""The cell table and the papers' topologies: H&S97, G00."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_named_net_is_counted():
 
 
 @pytest.mark.parametrize(("n", "weights"), [(12, 1051), (10, 797), (8, 575), (6, 385)])
-def test_lstm_for_embedded_reber_has_the_weights_of_the_prototypes(n, weights):
+def test_lstm_for_embedded_reber_has_so_many_weights(n, weights):
     assert stack("lstm", (7, n, 7), output="softmax").n_weights == weights
 
 

@@ -250,6 +250,8 @@ def test_verify_exits_1_and_says_where_when_bits_differ(pyvgrad, model, monkeypa
         (["run", "M.vg", "X.npz", "-o", "Y.npz", "--on", "m9"], "m9"),
         (["run", "M.vg", "X.npz", "-o", "Y.npz", "--on", "/no/port"], "/no/port"),
         (["verify", "M.vg", "--on", "desk"], "desk"),
+        (["verify", "M.vg", "--x", "wide.npz"], "wide.npz"),
+        (["train", "reber", "--seed", "-1", "-o", "N.vg"], "--seed"),
         (["verify", "M.vg", "--float", "gone.onnx"], "gone.onnx"),
         (["verify", "M.vg", "--float", "X.npz"], "X.npz"),
         (["export", "M.vg"], "--onnx"),

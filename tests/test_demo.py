@@ -57,7 +57,7 @@ def test_the_float_file_is_the_jax_model_within_1e_5(outcomes, folder):
         params = jax.tree.map(np.float32, o.solution.result.params)
         expected = np.asarray(logits_of(o.solution.model.shape, params, x))
         mask = o.sequences.mask
-        np.testing.assert_allclose(logits[mask], expected[mask], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(logits[mask], expected[mask], rtol=0, atol=1e-5)
 
 
 def test_the_exact_file_streams_with_state_through_its_inputs(outcomes, folder):

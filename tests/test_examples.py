@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = ["README.md", "docs/guide.md"]
 
 
-def code(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def code(page, language):
+    text = (ROOT / page).read_text("utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def test_the_users_own_test_passes_on_the_host_and_on_an_emulated_core():
@@ -27,8 +29,9 @@ def test_the_users_own_test_passes_on_the_host_and_on_an_emulated_core():
     assert "10 passed" in done.stdout
 
 
-def test_the_python_of_the_readme_runs(tmp_path):
-    [source] = code("python")
+@pytest.mark.parametrize("page", PAGES)
+def test_the_python_of_the_pages_runs(page, tmp_path):
+    [source] = code(page, "python")
     blob = ROOT / "docs" / "examples" / "reber.vg"
     (tmp_path / "model.vg").write_bytes(blob.read_bytes())
     done = subprocess.run(
@@ -43,7 +46,7 @@ def test_the_c_of_the_readme_gives_the_integers_of_the_desk(tmp_path):
 
     blob = ROOT / "docs" / "examples" / "reber.vg"
     (tmp_path / "model.h").write_text(header(blob.read_bytes(), "model.vg"))
-    [body] = code("c")
+    [body] = code("README.md", "c")
     lib = ROOT / "firmware" / "lib" / "vgrad"
     (tmp_path / "main.c").write_text(
         "#include <stdio.h>\n"

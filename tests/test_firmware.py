@@ -291,6 +291,14 @@ def test_a_fault_on_the_target_is_reported(tmp_path):
     opened.close()
 
 
+def test_the_checksums_of_the_protocols_page_are_right():
+    page = (FIRMWARE / "PROTOCOL.md").read_text("utf-8")
+    lines = re.findall(r"^    (.+)\*([0-9a-f]{4})$", page, re.MULTILINE)
+    assert len(lines) >= 2
+    for body, crc in lines:
+        assert frame(body) == f"{body}*{crc}\n".encode()
+
+
 # ---- the library, packed -------------------------------------------------
 
 
@@ -310,6 +318,12 @@ def test_the_package_holds_exactly_what_is_needed(package):
     sources = {f"src/{path.name}" for path in LIB.glob("src/*.[ch]")}
     papers = {"LICENSE", "BLOB.md", "library.json", "library.properties"}
     assert names == {"include/vgrad.h", *sources, *papers}
+
+
+def test_the_sources_compile_with_src_alone_on_the_path_as_in_arduino(tmp_path):
+    sources = sorted(LIB.glob("src/*.c"))
+    flags = ["-std=c99", "-Wall", "-Werror", f"-I{LIB / 'src'}", "-c"]
+    subprocess.run(["gcc", *flags, *sources], cwd=tmp_path, check=True)
 
 
 def test_the_package_s_manifests_agree():

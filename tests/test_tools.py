@@ -305,3 +305,9 @@ def test_compilers_cover_every_core_and_refuse_a_warning(tmp_path):
     for compilation in compilations[:2]:
         tried = check.Check(compilation.name, compilation.command, [str(source)])
         assert check.run(tried).status == "failed"
+
+
+def test_platformio_is_set_alike_by_the_tools_and_the_package():
+    from pyvgrad import firmware
+
+    assert firmware.PLATFORMIO_SETTINGS == setup.PLATFORMIO_SETTINGS

@@ -14,7 +14,7 @@ from pyvgrad.accuracy import Error, accuracy
 from pyvgrad.blob import pack
 from pyvgrad.executors import CORES, open_executor
 from pyvgrad.native import HostExecutor
-from pyvgrad.verify import agree, random_inputs
+from pyvgrad.verify import Difference, agree, random_inputs
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -57,7 +57,7 @@ def test_steps_behind_a_sequences_end_are_not_compared():
 
 @pytest.fixture(scope="module")
 def broken_core(tmp_path_factory):
-    """The core with a kernel that forgets the seventh column's last bit."""
+    """The core with a kernel that reads the last bit of the seventh column as 1."""
     from build_native import LIB, build
 
     folder = tmp_path_factory.mktemp("broken")
@@ -74,6 +74,23 @@ def broken_core(tmp_path_factory):
     return module
 
 
+def first_difference(model, x, broken_core):
+    """By single steps, from a saved state to the next: c of layer 1 comes first."""
+    right, broken = (HostExecutor(pack(model), m) for m in (None, broken_core))
+    for n, t in np.ndindex(*x.shape[:2]):
+        if t == 0:
+            right.reset()
+            broken.reset()
+        right.step(x[n, t])
+        broken.step(x[n, t])
+        size = model.layers[0].layer.n
+        want, got = (np.frombuffer(e.state, "<i4", size, 8) for e in (right, broken))
+        for unit in np.flatnonzero(want != got):
+            values = int(want[unit]), int(got[unit])
+            return Difference("broken", "layer 1 c", n, t, int(unit), *values)
+    return None
+
+
 def test_a_broken_kernel_is_found_and_located(broken_core):
     model = random_qmodel(np.random.default_rng(3), cell="lstm")
     rng = np.random.default_rng(4)
@@ -87,11 +104,12 @@ def test_a_broken_kernel_is_found_and_located(broken_core):
     found = agree(pack(model), x, on=["host", "broken"], opener=opener)
     assert found.differing["host"] == 0
     assert found.differing["broken"] > 0
+    assert found.first == first_difference(model, x, broken_core)
     where = found.first
-    assert where.executor == "broken"
-    assert where.expected != where.got
-    words = f"broken: sequence {where.sequence}, step {where.step}, {where.signal}"
-    assert str(where).startswith(words)
+    assert str(where) == (
+        f"broken: sequence {where.sequence}, step {where.step}, layer 1 c of unit "
+        f"{where.unit} is {where.got}, not {where.expected}"
+    )
 
 
 def test_arithmetic_error_is_zero_for_exact_integers_and_counts_in_lsb():

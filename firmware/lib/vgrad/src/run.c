@@ -30,7 +30,7 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
         l.c = end;
         end += 4 * l.n_c;
         l.z = end;
-        end += round4(2 * (l.n_in + l.n_r));
+        end += 2 * round4(l.n_in + l.n_r); /* as rows are padded */
         if (l.map.rows > most)
             most = l.map.rows;
         if (layers)

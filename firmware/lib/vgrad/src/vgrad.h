@@ -1,0 +1,2 @@
+/* Arduino looks for a library's header in src/ only. */
+#include "../include/vgrad.h"
