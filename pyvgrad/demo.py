@@ -25,7 +25,8 @@ from pyvgrad.accuracy import (
 from pyvgrad.defaults import recipe_for
 from pyvgrad.device import Device
 from pyvgrad.errors import VgradError
-from pyvgrad.executors import CORES, NAMES, Executor
+from pyvgrad.executor import Executor
+from pyvgrad.executors import CORES, NAMES
 from pyvgrad.files import make_folder, write_bytes
 from pyvgrad.firmware import build
 from pyvgrad.header import header

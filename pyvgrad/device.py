@@ -1,13 +1,13 @@
 """A blob on a board, or on an emulated one: what others call an executor."""
 
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad import firmware
 from pyvgrad.errors import BlobError, DeviceError
+from pyvgrad.executor import Executor
 from pyvgrad.link import Channel, Link, ProgramChannel, RefusalError, SerialChannel
 from pyvgrad.signals import Signals, int32_counts, raw_signals
 
@@ -43,7 +43,7 @@ def _signals(text: str) -> Signals:
     return np.frombuffer(bytes.fromhex(text), ">i2").astype(np.int16)
 
 
-class Device:
+class Device(Executor):
     """One sequence passing through a blob on a board.
 
     ``on`` is m0, m3, m4, m7, m33 or m55 (emulated by QEMU; the firmware is built
@@ -128,22 +128,13 @@ class Device:
         )
 
     def reset(self) -> None:
-        """Start a new sequence."""
+        """As in Executor."""
         self._ask("reset")
-
-    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
-        """One time step: x (n_in,) to y and logits (n_out,), all int16."""
-        y, logits, _ = self.run(raw_signals(x, self.n_in)[np.newaxis])
-        return y[0], logits[0]
 
     def run(
         self, x: ArrayLike, *, states: bool = False
     ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
-        """Many steps: x (T, n_in) to y and logits (T, n_out), all int16.
-
-        With ``states`` also the saved state after each step, (T, state_size) uint8.
-        ValueError unless x is int16 signals.
-        """
+        """As in Executor."""
         x = raw_signals(x, -1, self.n_in)
         y = np.empty((len(x), self.n_out), np.int16)
         logits = np.empty_like(y)
@@ -159,10 +150,7 @@ class Device:
 
     @property
     def state(self) -> bytes:
-        """A saved state, the same bytes on every machine (BLOB.md).
-
-        Setting one of another blob, or a damaged one, is a BlobError.
-        """
+        """As in Executor."""
         return bytes.fromhex(self._ask("save"))
 
     @state.setter
@@ -180,7 +168,7 @@ class Device:
 
     @property
     def saturated(self) -> int:
-        """Unbounded values clamped since the last reset."""
+        """As in Executor."""
         return int(self._ask("saturated"))
 
     def scale(self, counts: ArrayLike) -> tuple[Signals, int]:
@@ -208,9 +196,3 @@ class Device:
     def close(self) -> None:
         """End the emulator, or let go of the port."""
         self._link.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()

@@ -1,61 +1,28 @@
 """One blob, many places that run it: the same calls and the same bits everywhere.
 
-with Model.open("M.vg") as desk, Model.open("M.vg", on="m4") as board:
-    assert (desk.run(x) == board.run(x)).all()
+::
+
+    with Model.open("M.vg") as desk, Model.open("M.vg", on="m4") as board:
+        assert (desk.run(x) == board.run(x)).all()
 """
 
 from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad import blob as blobs
+from pyvgrad.executor import Executor
 from pyvgrad.signals import Signals, narrowed, to_signals
 
 CORES = ("m0", "m3", "m4", "m7", "m33", "m55")
 NAMES = ("numpy", "host", "onnx", *CORES)
 
 Floats = NDArray[np.float64]
-
-
-class Executor(Protocol):
-    """One sequence passing through one blob, somewhere.
-
-    All arrays are raw signals, int16; ``state`` is a saved state (BLOB.md).
-    """
-
-    def reset(self) -> None:
-        """Start a new sequence."""
-
-    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
-        """One step of x (n_in,): y and logits, (n_out,).  ValueError as ``run``."""
-
-    def run(
-        self, x: ArrayLike, *, states: bool = False
-    ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
-        """Steps of x (T, n_in), also none: y, logits (T, n_out).
-
-        With ``states`` also the saved state after each step, (T, state_size).
-        ValueError for another shape and for what is not int16.
-        """
-
-    @property
-    def state(self) -> bytes:
-        """A saved state; settable.  BlobError if one set is foreign or damaged."""
-
-    @state.setter
-    def state(self, image: bytes) -> None: ...
-
-    @property
-    def saturated(self) -> int:
-        """Unbounded values clamped since the last reset."""
-
-    def close(self) -> None:
-        """Give back what is held (a process, a port)."""
 
 
 def is_port(on: str) -> bool:

@@ -7,12 +7,12 @@ Sums are int64 and exact: |acc| < 2^53 by the bound stated there.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pyvgrad.blob import crc, pack, parse
+from pyvgrad.executor import Executor
 from pyvgrad.fixed import (
     ONE_Q14,
     rs,
@@ -230,7 +230,7 @@ class _Record:
                 self.gates[k][letter][:, t] = values
 
 
-class NumpyExecutor:
+class NumpyExecutor(Executor):
     """One sequence through IntModel, with the interface that all executors have."""
 
     def __init__(self, blob: bytes) -> None:
@@ -239,23 +239,13 @@ class NumpyExecutor:
         self.reset()
 
     def reset(self) -> None:
-        """Start a new sequence from the blob's initial state, or zeros."""
+        """As in Executor."""
         self._state = self.model.init_state(1)
-
-    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
-        """One step of x (n_in,): y and logits, (n_out,)."""
-        signals = raw_signals(x, self.n_in)[np.newaxis]
-        y, logits, self._state = self.model.step(self._state, signals)
-        return y[0], logits[0]
 
     def run(
         self, x: ArrayLike, *, states: bool = False
     ) -> tuple[Signals, Signals, Image | None]:
-        """Steps of x (T, n_in), going on from the current state.
-
-        Returns y, logits (T, n_out) and, if asked for, the saved state after each
-        step, (T, state_size), else None.  ValueError unless x is int16 signals.
-        """
+        """As in Executor."""
         signals = raw_signals(x, -1, self.n_in)[np.newaxis]
         trace = self.model.run(signals, state=self._state, states=states)
         self._state = trace.state
@@ -264,7 +254,7 @@ class NumpyExecutor:
 
     @property
     def state(self) -> bytes:
-        """The saved state of BLOB.md.  BlobError if one set is foreign or damaged."""
+        """As in Executor."""
         return to_bytes(self._state, self.model.crc).tobytes()
 
     @state.setter
@@ -273,14 +263,5 @@ class NumpyExecutor:
 
     @property
     def saturated(self) -> int:
-        """Unbounded values clamped since the last reset, modulo 2^32."""
+        """As in Executor."""
         return int(self._state.saturated[0])
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()

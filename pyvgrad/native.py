@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad.errors import BlobError, VgradError
+from pyvgrad.executor import Executor
 from pyvgrad.signals import Signals, int32_counts, raw_signals
 
 
@@ -24,7 +25,7 @@ def library() -> ModuleType:
         ) from None
 
 
-class HostExecutor:
+class HostExecutor(Executor):
     """One sequence passing through a blob in the C core.
 
     ``blob`` is the whole blob; ``module`` another build of the core (tests).
@@ -62,22 +63,13 @@ class HostExecutor:
         return self._ffi.from_buffer("vg_sig[]", x)
 
     def reset(self) -> None:
-        """Start a new sequence."""
+        """As in Executor."""
         self._lib.vg_run_reset(self._run)
-
-    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
-        """One time step: x (n_in,) to y and logits (n_out,), all int16."""
-        y, logits, _ = self.run(raw_signals(x, self.n_in)[np.newaxis])
-        return y[0], logits[0]
 
     def run(
         self, x: ArrayLike, *, states: bool = False
     ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
-        """Many steps: x (T, n_in) to y and logits (T, n_out), all int16.
-
-        With ``states`` also the saved state after each step, (T, state_size) uint8.
-        ValueError unless x is int16 signals.
-        """
+        """As in Executor."""
         x = np.ascontiguousarray(raw_signals(x, -1, self.n_in))
         y = np.empty((len(x), self.n_out), np.int16)
         logits = np.empty_like(y)
@@ -95,10 +87,7 @@ class HostExecutor:
 
     @property
     def state(self) -> bytes:
-        """A saved state, the same bytes on every machine (BLOB.md).
-
-        Setting one of another blob, or a damaged one, is a BlobError.
-        """
+        """As in Executor."""
         buf = self._ffi.new("uint8_t[]", self._model.state_size)
         self._check(self._lib.vg_run_save(self._run, buf, len(buf)))
         return bytes(self._ffi.buffer(buf))
@@ -115,7 +104,7 @@ class HostExecutor:
 
     @property
     def saturated(self) -> int:
-        """Unbounded values clamped since the last reset."""
+        """As in Executor."""
         return int(self._run.saturated)
 
     def scale(self, counts: ArrayLike) -> tuple[Signals, int]:
@@ -133,12 +122,3 @@ class HostExecutor:
             self._ffi.from_buffer("vg_sig[]", x, require_writable=True),
         )
         return x, int(clamped)
-
-    def close(self) -> None:
-        """Nothing to give back; here because every executor has it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()

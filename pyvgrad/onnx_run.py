@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad.blob import crc, parse
 from pyvgrad.errors import VgradError
+from pyvgrad.executor import Executor
 from pyvgrad.onnx_exact import export_exact
 from pyvgrad.qmodel import QModel
 from pyvgrad.signals import Signals, raw_signals
@@ -29,7 +30,7 @@ Floats = NDArray[np.float64]
 _COUNT_MASK = 0xFFFFFFFF  # saturated is counted modulo 2^32
 
 
-class OnnxExecutor:
+class OnnxExecutor(Executor):
     """One sequence passing through a blob in onnxruntime, on one CPU thread.
 
     ``optimize`` False turns off all of onnxruntime's rewriting of the graph; the bits
@@ -49,22 +50,13 @@ class OnnxExecutor:
         self.reset()
 
     def reset(self) -> None:
-        """Start a new sequence from the blob's initial state, or zeros."""
+        """As in Executor."""
         self._state = initial(self.model, 1)
-
-    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
-        """One step of x (n_in,): y and logits, (n_out,)."""
-        y, logits, _ = self.run(raw_signals(x, self.n_in)[np.newaxis])
-        return y[0], logits[0]
 
     def run(
         self, x: ArrayLike, *, states: bool = False
     ) -> tuple[Signals, Signals, Image | None]:
-        """Steps of x (T, n_in), going on from the current state.
-
-        Returns y, logits (T, n_out) and, if asked for, the saved state after each
-        step, (T, state_size), else None.  ValueError unless x is int16 signals.
-        """
+        """As in Executor."""
         signals = raw_signals(x, -1, self.n_in)[np.newaxis]
         steps = signals.shape[1]
         if not steps:  # a Scan needs one
@@ -87,7 +79,7 @@ class OnnxExecutor:
 
     @property
     def state(self) -> bytes:
-        """The saved state of BLOB.md.  BlobError if one set is foreign or damaged."""
+        """As in Executor."""
         return to_bytes(self._state, self.crc).tobytes()
 
     @state.setter
@@ -96,18 +88,12 @@ class OnnxExecutor:
 
     @property
     def saturated(self) -> int:
-        """Unbounded values clamped since the last reset, modulo 2^32."""
+        """As in Executor."""
         return int(self._state.saturated[0])
 
     def close(self) -> None:
         """Give the sessions' memory back."""
         self._sessions.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def _call(self, states: bool, feeds: dict[str, Any]) -> dict[str, Any]:
         if states not in self._sessions:

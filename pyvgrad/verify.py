@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyvgrad.blob import parse
-from pyvgrad.executors import Executor, open_executor
+from pyvgrad.executor import Executor
+from pyvgrad.executors import open_executor
 from pyvgrad.intmodel import IntModel
 from pyvgrad.qmodel import Ints, QModel
 from pyvgrad.signals import Signals

@@ -1,0 +1,66 @@
+"""What everything that runs a blob has in common, wherever it runs it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pyvgrad.signals import Signals, raw_signals
+
+
+class Executor(ABC):
+    """One sequence passing through one blob; close it, or use it in a ``with``.
+
+    All arrays are raw signals, int16; ``n_in`` is the length of x.
+    """
+
+    n_in: int
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Start a new sequence from the blob's initial state, or zeros."""
+
+    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
+        """One step of x (n_in,): y and logits, (n_out,).  ValueError as ``run``."""
+        y, logits, _ = self.run(raw_signals(x, self.n_in)[np.newaxis])
+        return y[0], logits[0]
+
+    @abstractmethod
+    def run(
+        self, x: ArrayLike, *, states: bool = False
+    ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
+        """Steps of x (T, n_in), also none, going on from the current state.
+
+        Returns y, logits (T, n_out), whatever the mode, and with ``states`` the saved
+        state after each step, (T, state_size), else None.  ValueError for another
+        shape and for what is not int16.
+        """
+
+    @property
+    @abstractmethod
+    def state(self) -> bytes:
+        """The saved state, the same bytes everywhere (BLOB.md); settable.
+
+        Setting one of another blob, or a damaged one, is a BlobError.
+        """
+
+    @state.setter
+    @abstractmethod
+    def state(self, image: bytes) -> None: ...
+
+    @property
+    @abstractmethod
+    def saturated(self) -> int:
+        """Unbounded values clamped since the last reset, modulo 2^32."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Give back what is held (a process, a port)."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
