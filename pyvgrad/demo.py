@@ -28,7 +28,7 @@ from pyvgrad.errors import VgradError
 from pyvgrad.executor import Executor
 from pyvgrad.executors import CORES, NAMES
 from pyvgrad.files import make_folder, write_bytes
-from pyvgrad.firmware import build
+from pyvgrad.firmware import build, require
 from pyvgrad.header import header
 from pyvgrad.intmodel import IntModel, Trace
 from pyvgrad.native import HostExecutor
@@ -260,8 +260,11 @@ def run_demo(folder: Path, says: Says, on: tuple[str, ...] = NAMES) -> list[Outc
     is not learnt.
     """
     make_folder(folder)
+    cores = [name for name in on if name in CORES]
+    if cores:  # asked before the training, not after it
+        require("qemu-system-arm", "qemu-system-arm")
     with ThreadPoolExecutor(1) as pool:
-        images = [pool.submit(build, f"qemu_{name}") for name in on if name in CORES]
+        images = [pool.submit(build, f"qemu_{name}") for name in cores]
         try:
             trained = [train_one(demo, folder, says) for demo in DEMOS]
             for image in images:

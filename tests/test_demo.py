@@ -155,3 +155,13 @@ def test_one_wrong_bit_is_exit_1(outcomes, folder, monkeypatch, capsys, executor
         cli.main()
     assert end.value.code == 1
     assert "differ" in capsys.readouterr().out
+
+
+def test_a_missing_emulator_is_said_before_the_training(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained first")
+
+    monkeypatch.setattr(demo, "solve", refuse)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DeviceError, match="install qemu-system-arm"):
+        demo.run_demo(tmp_path, Quiet(), ("host", "m4"))
