@@ -317,14 +317,14 @@ def test_global_names_have_the_librarys_prefixes(firmware):
 
 @needs_arm
 def test_no_function_calls_itself_by_any_way(firmware):
-    assert firmware.graph["vg_layer_step"] >= {"vg_affine", "pointer"}
+    assert firmware.graph["vg_layer_step"] >= {"affine", "pointer"}
     assert "lstm_unit" in firmware.graph["pointer"]
     for function in firmware.graph:
         assert firmware.depth(function) >= 0
 
 
 # Bytes, the frames of libgcc and libc included; measured 324, 264, .. 264, 272.
-STACK_OF_A_STEP = {"m0": 328, "m3": 272, "m4": 272, "m7": 272, "m33": 272, "m55": 272}
+STACK_OF_A_STEP = {"m0": 344, "m3": 288, "m4": 288, "m7": 288, "m33": 288, "m55": 288}
 
 
 @needs_arm

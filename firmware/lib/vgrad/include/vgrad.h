@@ -1,11 +1,13 @@
 /* vgrad - recurrent networks in integers, for microcontrollers.
  *
- *   blob --vg_model_open--> vg_model --vg_run_*--> outputs
+ *   blob --vg_model_open--> vg_model --vg_run_*----> outputs
+ *                               '------vg_train_*--> a new blob --vg_slots_*-->
+ * flash
  *
  * Numbers  A signal (vg_sig) is an int16 that stands for raw / 2^e; the model
  *          states e.  A name ending in _qN is on the fixed scale raw / 2^N.
  *          Results round half up; what overflows is clamped, never wraps.
- *          docs/numbers.md is the specification.
+ *          docs/numbers.md and docs/numbers-learning.md are the specification.
  * Memory   Nothing is allocated and there are no mutable globals.  Each
  *          object lives in a struct and an arena, both the caller's.  An
  *          arena is 4-byte aligned, at least vg_*_size() bytes long, and read
@@ -43,12 +45,13 @@ enum {
 typedef enum {
     VG_OK = 0,
     VG_E_ARG = -1,    /* null pointer or value out of its stated range */
-    VG_E_ALIGN = -2,  /* blob or arena is not 4-byte aligned */
+    VG_E_ALIGN = -2,  /* blob or arena not 4-, slot not 8-byte aligned */
     VG_E_SIZE = -3,   /* blob cut short, or arena or buffer too small */
     VG_E_MAGIC = -4,  /* not a blob */
     VG_E_FORMAT = -5, /* blob version, cell, shape or value this build lacks */
     VG_E_CRC = -6,    /* blob damaged */
-    VG_E_STATE = -7   /* a saved state of another model, or damaged */
+    VG_E_STATE = -7,  /* a saved state of another model, or damaged */
+    VG_E_FLASH = -8   /* a flash callback failed, or flash kept other bytes */
 } vg_err;
 
 /* A short English text for a vg_err; never null. */
@@ -109,6 +112,15 @@ void vg_run_step(vg_run *r, const vg_sig *x, vg_sig *y);
  * before it have no y.  y may be null; 0 steps change nothing. */
 void vg_run_steps(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y);
 
+/* As vg_run_step on the one-hot x of a symbol: x[symbol] = 1.0, zeros
+ * elsewhere; the same bits, at a cost that does not grow with n_in.  VG_E_ARG
+ * if symbol >= n_in: then nothing is done. */
+int vg_run_symbol(vg_run *r, uint32_t symbol, vg_sig *y);
+
+/* As vg_run_steps on symbols symbol[steps].  VG_E_ARG. */
+int vg_run_symbols(vg_run *r, const uint16_t *symbol, uint32_t steps,
+                   vg_sig *y);
+
 /* The readout's values of the last step with a y, before its output function:
  * logits[n_out] on logit_exp.  The same as y where there is no readout. */
 const vg_sig *vg_run_logits(const vg_run *r);
@@ -123,6 +135,134 @@ int32_t vg_run_save(const vg_run *r, void *buf, uint32_t size);
 /* Go on from a state that vg_run_save wrote for the same blob, in buf[size],
  * size >= m->state_size.  VG_E_ARG, _SIZE, _STATE. */
 int vg_run_restore(vg_run *r, const void *buf, uint32_t size);
+
+/* ---- train: a run that also changes the weights --------------------- */
+
+typedef enum { VG_TBPTT = 0, VG_RTRL97 = 1 } vg_method;
+typedef enum { VG_SGD = 0, VG_MOMENTUM = 1, VG_RMSPROP = 2 } vg_rule;
+typedef enum { VG_MSE = 0, VG_CROSS_ENTROPY = 1 } vg_loss;
+enum { VG_NESTEROV = 1, VG_SYMBOLS = 2 }; /* vg_learn.flags */
+enum { VG_FROZEN_READOUT = 31 };          /* bit of vg_learn.frozen */
+
+typedef struct {
+    uint8_t method;      /* VG_RTRL97: one layer of lstm97 or lstm; its arena
+                            does not grow with the lag */
+    uint8_t rule;        /* how a gradient becomes an update */
+    uint8_t loss;        /* VG_MSE: linear and logistic outputs;
+                            VG_CROSS_ENTROPY: logistic and softmax */
+    uint8_t flags;       /* VG_NESTEROV: with VG_MOMENTUM; VG_SYMBOLS: every x
+                            is a symbol, and the tape keeps just that */
+    uint16_t k1;         /* steps between updates; 0: only at a sequence's end.
+                            At most k2; VG_RTRL97: 0 or 1 */
+    uint16_t k2;         /* TBPTT: steps looked back, >= 1; VG_RTRL97: 0 */
+    uint32_t frozen;     /* bit k: layer k keeps its weights; bit 31: readout */
+    int32_t rate_q24;    /* learning rate, > 0 */
+    int32_t decay_q14;   /* momentum, or of RMSprop's mean; 0..VG_ONE - 1; 0
+                            with VG_SGD */
+    int32_t clip_q16;    /* longest gradient (L2 norm), >= 0; 0: no limit */
+    int32_t epsilon_q24; /* RMSprop: its square joins the mean, > 0; else 0 */
+    uint32_t seed;       /* of stochastic rounding; 0 rounds to nearest */
+} vg_learn;
+
+typedef struct {
+    vg_model model; /* the live weights, a blob in the arena */
+    vg_run run;
+    vg_learn learn;     /* read it; vg_train_tune changes it */
+    uint32_t sequences; /* ended */
+    uint32_t steps;     /* taken */
+    uint32_t updates;   /* times the weights changed */
+    uint32_t clipped;   /* updates whose gradient was shortened */
+    uint32_t falls;     /* exponents lowered to make room for weights */
+    uint32_t saturated; /* weights, gradients and traces clamped */
+    uint32_t norm_q16;  /* of the gradient before clipping, last update */
+    int32_t loss_q16;   /* of the last step that had a target */
+    uint32_t *arena;
+    uint32_t plan; /* arena: where it says what lies where */
+} vg_train;
+
+/* Bytes of arena for training m like this, or a vg_err (VG_E_ARG, VG_E_SIZE
+ * beyond 2 GiB).  learn null: to go on from the training state in m's blob
+ * (VG_E_FORMAT if it has none). */
+int32_t vg_train_size(const vg_model *m, const vg_learn *learn);
+
+/* Start training from the weights of m, or, learn null, go on where the
+ * checkpoint in m's blob stopped.  The weights are copied; m and its blob are
+ * not kept.  A 16-bit blob may itself lie at the start of the arena.  VG_E_ARG,
+ * _ALIGN, _SIZE, _FORMAT. */
+int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
+                  void *arena, uint32_t size);
+
+/* Change frozen, rate, decay, clip, epsilon and seed.  VG_E_ARG if one is out
+ * of its range or anything else differs. */
+int vg_train_tune(vg_train *t, const vg_learn *learn);
+
+/* One part of a gate's weights: those from x, from the recurrent vector, and
+ * the bias.  Of a readout: shortcuts from x, those from h, and the bias. */
+typedef enum { VG_FROM_X = 0, VG_FROM_H = 1, VG_BIAS = 2 } vg_part;
+
+/* The rate of a part is learn.rate times factor, 65536 at first; 0 freezes it.
+ * gate counts those of the layer in the blob's order; layer n_layers with gate
+ * 0 is the readout.  VG_E_ARG also where there is no such part. */
+int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
+                  int32_t factor_q16);
+
+/* One time step as vg_run_step, then learn from the target, or from nothing
+ * where target is null.  target[n_out] is on y_exp; for a softmax it is
+ * target[1], the class.  y may be null.  1: the weights changed; 0: not yet;
+ * VG_E_ARG for a target out of range, or x where flags say symbols. */
+int vg_train_step(vg_train *t, const vg_sig *x, const vg_sig *target,
+                  vg_sig *y);
+
+/* The same for a symbol; VG_E_ARG without VG_SYMBOLS. */
+int vg_train_symbol(vg_train *t, uint32_t symbol, const vg_sig *target,
+                    vg_sig *y);
+
+/* As steps calls of these, without y: x[steps][n_in] or symbol[steps],
+ * target[steps][n_out], or target[steps] for a softmax.  known[steps] is 0
+ * where a step has no target; null: all have one.  Returns how often the
+ * weights changed; VG_E_ARG, then none of the steps is taken. */
+int32_t vg_train_steps(vg_train *t, const vg_sig *x, const vg_sig *target,
+                       const uint8_t *known, uint32_t steps);
+int32_t vg_train_symbols(vg_train *t, const uint16_t *symbol,
+                         const vg_sig *target, const uint8_t *known,
+                         uint32_t steps);
+
+/* End of a sequence: apply what is pending, then reset.  1 or 0, as above. */
+int vg_train_end(vg_train *t);
+
+/* Seal the weights and return them as a blob of *size bytes in the arena, good
+ * until the next call on t.  vg_train_checkpoint's has the whole state of the
+ * training in it besides: it can be run as well, and vg_train_init goes on from
+ * it as if nothing had happened. */
+const void *vg_train_blob(vg_train *t, uint32_t *size);
+const void *vg_train_checkpoint(vg_train *t, uint32_t *size);
+
+/* ---- slots: two places in flash, the newer whole one wins ----------- */
+
+/* The callbacks return 0 if all is well; what they did can then be read at
+ * at[], past any cache.  What an erased byte reads is left open. */
+typedef struct {
+    const uint8_t *at[2]; /* memory-mapped slots, 8-byte aligned, apart */
+    uint32_t size;        /* bytes in each: whole erase blocks; a blob takes 32
+                             more than its own, all rounded up to 32 */
+    void *ctx;            /* for the callbacks */
+    int (*erase)(void *ctx, int slot); /* the whole slot */
+    /* Bytes [at, at + n) of the slot from p.  n is 32 and at a multiple of it,
+     * so that no granule is written twice between erases; p is on the stack,
+     * 4-byte aligned. */
+    int (*write)(void *ctx, int slot, uint32_t at, const void *p, uint32_t n);
+} vg_slots;
+
+/* The newest blob that is whole, or null; *size gets its length.  It stays
+ * where it is until the next save but one.  The callbacks may be null. */
+const void *vg_slots_newest(const vg_slots *s, uint32_t *size);
+
+/* Write the blob over the other slot, its header last, so that power may fail
+ * at any point: vg_slots_newest then gives this blob or the one before, and so
+ * it does after VG_E_FLASH.  The blob may be the newest itself; it may not lie
+ * in the slot that is to be erased (VG_E_ARG).
+ * VG_E_ARG, _ALIGN, _SIZE, what vg_model_open says of the blob, _FLASH. */
+int vg_slots_save(const vg_slots *s, const void *blob, uint32_t size);
 
 /* cdef end */
 #ifdef __cplusplus

@@ -11,7 +11,7 @@ enum {
 };
 
 /* CRC-32, reflected 0xEDB88320, four bits a turn. */
-static uint32_t crc32(const uint8_t *p, uint32_t n)
+uint32_t vg_crc32(const uint8_t *p, uint32_t n)
 {
     static const uint32_t nibble[16] = {
         0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC, 0x76DC4190, 0x6B6B51F4,
@@ -154,7 +154,7 @@ int vg_model_open(vg_model *m, const void *blob, uint32_t size)
     own = get32(p + 8);
     if (own > size || own < VG_HEADER + 4 || own % 4)
         return VG_E_SIZE;
-    if (crc32(p, own - 4) != get32(p + own - 4))
+    if (vg_crc32(p, own - 4) != get32(p + own - 4))
         return VG_E_CRC;
     if ((err = check_header(p)) != 0)
         return err;

@@ -145,20 +145,60 @@ int vg_image_ok(const vg_layer *l, const uint8_t *image);
 
 uint32_t vg_blob_crc(const vg_model *m);
 
+/* As zlib's. */
+uint32_t vg_crc32(const uint8_t *p, uint32_t n);
+
 /* ---- layer.c -------------------------------------------------------- */
 
-/* a[rows] = sat16(rs(b + W z, E - arg_exp)) for z = [z1; z2], z1 the first n1
- * of the columns.  Adds the clamps to k. */
-void vg_affine(const uint8_t *blob, const vg_map *m, const vg_sig *z1,
-               uint32_t n1, const vg_sig *z2, vg_sig *a, fx_clamps *k);
+/* The model's x at one step: x[n_in], or where x is null the one-hot x of a
+ * symbol, whose 1.0 is the raw number one. */
+typedef struct {
+    const vg_sig *x;
+    uint32_t symbol;
+    int32_t one;
+} vg_input;
 
 /* logits and y from h of the last layer and the model's x. */
 uint32_t vg_readout_step(const uint8_t *blob, const vg_readout *r,
-                         const vg_sig *h, const vg_sig *x, vg_sig *logits,
+                         const vg_sig *h, const vg_input *x, vg_sig *logits,
                          vg_sig *y);
 
-/* One step of a layer whose x is already in z. */
+/* One step of a layer whose x is already in z, or, symbol given, is that
+ * one-hot x; a[rows] gets the arguments of its gates and leaves with what the
+ * cell made of them: the gates' values. */
 uint32_t vg_layer_step(const uint8_t *blob, const vg_layer *l, int32_t *c,
-                       vg_sig *z, vg_sig *a);
+                       vg_sig *z, const vg_input *symbol, vg_sig *a);
+
+/* ---- run.c: what lies in a run's arena -------------------------------- */
+
+static inline const vg_readout *vg_run_readout(const vg_run *r)
+{
+    return (const vg_readout *)(const void *)r->arena;
+}
+
+static inline const vg_layer *vg_run_layers(const vg_run *r)
+{
+    return (const vg_layer *)(const void *)(vg_run_readout(r) + 1);
+}
+
+static inline int32_t *vg_run_c(const vg_run *r, const vg_layer *l)
+{
+    return (int32_t *)(void *)(r->arena + l->c / 4);
+}
+
+static inline vg_sig *vg_run_signals(const vg_run *r, uint32_t at)
+{
+    return (vg_sig *)(void *)(r->arena + at / 4);
+}
+
+/* r = [h; i; o], the recurrent vector. */
+static inline vg_sig *vg_run_r(const vg_run *r, const vg_layer *l)
+{
+    return vg_run_signals(r, l->z) + l->n_in;
+}
+
+/* The layers' state to p, or from it; vg_image_size bytes each. */
+void vg_run_store(const vg_run *r, uint8_t *p);
+void vg_run_load(const vg_run *r, const uint8_t *p);
 
 #endif

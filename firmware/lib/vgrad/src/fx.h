@@ -35,6 +35,34 @@ static inline int64_t fx_rs(int64_t x, int n)
     return fx_floor(x + ((int64_t)1 << (n - 1)), n);
 }
 
+/* rs for n >= 0: rs(x, 0) = x, and 0 for n > 62. */
+static inline int64_t fx_round(int64_t x, int n)
+{
+    return n > 62 ? 0 : n > 0 ? fx_rs(x, n) : x;
+}
+
+/* sat31(x): an error, a gradient or a step, on q24. */
+static inline int32_t fx_sat31(int64_t x)
+{
+    return x > INT32_MAX ? INT32_MAX : x < -INT32_MAX ? -INT32_MAX : (int32_t)x;
+}
+
+/* sat31(rs(x, n)) for any n. */
+static inline int32_t fx_to31(int64_t x, int n)
+{
+    if (n >= 0)
+        return fx_sat31(fx_round(x, n));
+    if (n < -31 || x > (INT32_MAX >> -n) || x < -(INT32_MAX >> -n))
+        return x > 0 ? INT32_MAX : x < 0 ? -INT32_MAX : 0;
+    return (int32_t)x * ((int32_t)1 << -n);
+}
+
+/* rs(a b, 24) for an error or derivative on q24. */
+static inline int64_t fx_mul24(int32_t a, int32_t b)
+{
+    return fx_rs((int64_t)a * b, 24);
+}
+
 static inline int32_t fx_clamp(int64_t x, int32_t lo, int32_t hi, fx_clamps *k)
 {
     if (x < lo) {

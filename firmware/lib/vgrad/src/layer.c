@@ -3,49 +3,79 @@
 #include "dot_c.h"
 #include "lut.h"
 
-/* sum_j w_j z_j over n columns of a row. */
-static int64_t dot(const vg_map *m, const uint8_t *w, const vg_sig *z,
-                   uint32_t n)
+/* Rows of an affine map, and what they read: z1 for the first n1 columns, z2
+ * for the others, null for zeros, and, one not zero, one in the column hot. */
+typedef struct {
+    const uint8_t *row;
+    const uint8_t *exps;
+    const int32_t *biases; /* null: none */
+    const vg_sig *z1, *z2;
+    uint32_t n1, hot;
+    int32_t one;
+} rows;
+
+/* w z over n columns of a row from column j on. */
+static int64_t dot(const vg_map *m, const uint8_t *row, uint32_t j,
+                   const vg_sig *z, uint32_t n)
 {
     if (m->bits == 8)
-        return dot_w8((const int8_t *)w, z, n);
-    return dot_w16((const int16_t *)(const void *)w, z, n);
+        return dot_w8((const int8_t *)row + j, z, n);
+    return dot_w16((const int16_t *)(const void *)row + j, z, n);
 }
 
-void vg_affine(const uint8_t *blob, const vg_map *m, const vg_sig *z1,
-               uint32_t n1, const vg_sig *z2, vg_sig *a, fx_clamps *k)
+static int32_t weight(const vg_map *m, const uint8_t *row, uint32_t j)
 {
-    const uint32_t size = m->bits / 8u;
-    const uint8_t *exps = blob + m->exps;
-    const uint8_t *row = blob + m->weights;
-    const int32_t *biases =
-        m->biases ? (const int32_t *)(const void *)(blob + m->biases) : NULL;
+    if (m->bits == 8)
+        return ((const int8_t *)row)[j];
+    return ((const int16_t *)(const void *)row)[j];
+}
 
-    for (uint32_t j = 0; j < m->rows; j++, row += m->stride * size) {
-        const int shift = exps[m->bits == 8 ? j : 0] - m->arg_exp;
-        int64_t acc = biases ? biases[j] : 0;
-        acc += dot(m, row, z1, n1);
-        acc += dot(m, row + n1 * size, z2, m->columns - n1);
+/* a[n] = sat16(rs(b + W z, E - arg_exp)) for the next n rows.  Adds the clamps
+ * to k. */
+static void affine(const vg_map *m, rows *r, uint32_t n, int arg_exp, vg_sig *a,
+                   fx_clamps *k)
+{
+    for (uint32_t j = 0; j < n; j++) {
+        const int shift = r->exps[m->bits == 8 ? j : 0] - arg_exp;
+        int64_t acc = r->biases ? r->biases[j] : 0;
+        if (r->z1)
+            acc += dot(m, r->row, 0, r->z1, r->n1);
+        if (r->z2)
+            acc += dot(m, r->row, r->n1, r->z2, m->columns - r->n1);
+        if (r->one)
+            acc += weight(m, r->row, r->hot) * r->one;
         VG_ASSERT(shift >= 1 && shift <= 31);
         a[j] = fx_sat16(fx_rs(acc, shift), k);
+        r->row += m->stride * (m->bits / 8u);
     }
+    r->exps += m->bits == 8 ? n : 1;
+}
+
+static const int32_t *biases_at(const uint8_t *blob, uint32_t at)
+{
+    return at ? (const int32_t *)(const void *)(blob + at) : NULL;
 }
 
 uint32_t vg_layer_step(const uint8_t *blob, const vg_layer *l, int32_t *c,
-                       vg_sig *z, vg_sig *a)
+                       vg_sig *z, const vg_input *symbol, vg_sig *a)
 {
-    vg_map map = l->map; /* one gate of it after the other */
+    rows r = {
+        blob + l->map.weights, blob + l->map.exps, NULL, z, NULL, 0, 0, 0};
     vg_sig *to = a;
     fx_clamps k = {0, 0};
 
+    r.n1 = l->map.columns;
+    if (symbol) {
+        r.z1 = NULL;
+        r.z2 = z + l->n_in;
+        r.n1 = l->n_in;
+        r.hot = symbol->symbol;
+        r.one = symbol->one;
+    }
     for (uint32_t gate = 0; gate < l->n_gates; gate++) {
-        map.rows = l->gate_rows[gate];
-        map.biases = l->gate_biases[gate];
-        map.arg_exp = l->gate_exp[gate];
-        vg_affine(blob, &map, z, map.columns, z, to, &k);
-        to += map.rows;
-        map.weights += map.rows * map.stride * (map.bits / 8u);
-        map.exps += map.bits == 8 ? map.rows : 1;
+        r.biases = biases_at(blob, l->gate_biases[gate]);
+        affine(&l->map, &r, l->gate_rows[gate], l->gate_exp[gate], to, &k);
+        to += l->gate_rows[gate];
     }
     return vg_cells[l->cell].unit(l, a, c, z + l->n_in, k);
 }
@@ -69,13 +99,26 @@ static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
 }
 
 uint32_t vg_readout_step(const uint8_t *blob, const vg_readout *r,
-                         const vg_sig *h, const vg_sig *x, vg_sig *logits,
+                         const vg_sig *h, const vg_input *x, vg_sig *logits,
                          vg_sig *y)
 {
     const uint32_t n = r->map.rows;
+    rows all = {blob + r->map.weights,
+                blob + r->map.exps,
+                biases_at(blob, r->map.biases),
+                h,
+                x->x,
+                0,
+                0,
+                0};
     fx_clamps k = {0, 0};
 
-    vg_affine(blob, &r->map, h, r->n_h, x, logits, &k);
+    all.n1 = r->n_h;
+    if (!x->x && r->map.columns > r->n_h) {
+        all.hot = r->n_h + x->symbol;
+        all.one = x->one;
+    }
+    affine(&r->map, &all, n, r->map.arg_exp, logits, &k);
     switch (r->output) {
     case VG_LOGISTIC:
         for (uint32_t j = 0; j < n; j++)

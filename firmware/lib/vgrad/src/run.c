@@ -51,33 +51,6 @@ int32_t vg_run_size(const vg_model *m)
     return (int32_t)lay(m, NULL, NULL);
 }
 
-/* ---- what lies in an arena ------------------------------------------ */
-
-static const vg_readout *readout_of(const vg_run *r)
-{
-    return (const vg_readout *)(const void *)r->arena;
-}
-
-static const vg_layer *layers_of(const vg_run *r)
-{
-    return (const vg_layer *)(const void *)(readout_of(r) + 1);
-}
-
-static int32_t *state_c(const vg_run *r, const vg_layer *l)
-{
-    return (int32_t *)(void *)(r->arena + l->c / 4);
-}
-
-static vg_sig *signals(const vg_run *r, uint32_t at)
-{
-    return (vg_sig *)(void *)(r->arena + at / 4);
-}
-
-static vg_sig *state_r(const vg_run *r, const vg_layer *l)
-{
-    return signals(r, l->z) + l->n_in;
-}
-
 /* ---- a run ---------------------------------------------------------- */
 
 int vg_run_init(vg_run *r, const vg_model *m, void *arena, uint32_t size)
@@ -106,47 +79,66 @@ static void load(const vg_run *r, const vg_layer *l, const uint8_t *image)
 {
     const size_t c_size = 4 * (size_t)l->n_c;
 
-    memcpy(state_c(r, l), image, c_size);
-    memcpy(state_r(r, l), image + c_size, 2 * (size_t)l->n_r);
+    memcpy(vg_run_c(r, l), image, c_size);
+    memcpy(vg_run_r(r, l), image + c_size, 2 * (size_t)l->n_r);
 }
 
 void vg_run_reset(vg_run *r)
 {
-    const vg_layer *l = layers_of(r);
+    const vg_layer *l = vg_run_layers(r);
 
     for (uint32_t k = 0; k < r->model->n_layers; k++, l++)
         if (l->initial) {
             load(r, l, r->model->blob + l->initial);
         } else {
-            memset(state_c(r, l), 0, 4 * (size_t)l->n_c);
-            memset(state_r(r, l), 0, 2 * (size_t)l->n_r);
+            memset(vg_run_c(r, l), 0, 4 * (size_t)l->n_c);
+            memset(vg_run_r(r, l), 0, 2 * (size_t)l->n_r);
         }
     r->saturated = 0;
 }
 
-void vg_run_step(vg_run *r, const vg_sig *x, vg_sig *y)
+static void run_step(vg_run *r, const vg_input *x, vg_sig *y)
 {
     const vg_model *m = r->model;
-    const vg_readout *readout = readout_of(r);
-    const vg_layer *l = layers_of(r);
-    const vg_sig *in = x;
+    const vg_readout *readout = vg_run_readout(r);
+    const vg_layer *l = vg_run_layers(r);
+    const vg_sig *in = x->x;
 
     for (uint32_t k = 0; k < m->n_layers; k++, l++) {
-        vg_sig *z = signals(r, l->z);
-        memcpy(z, in, 2 * (size_t)l->n_in);
+        vg_sig *z = vg_run_signals(r, l->z);
+        if (in)
+            memcpy(z, in, 2 * (size_t)l->n_in);
         r->saturated +=
-            vg_layer_step(m->blob, l, state_c(r, l), z, signals(r, readout->a));
+            vg_layer_step(m->blob, l, vg_run_c(r, l), z, in ? NULL : x,
+                          vg_run_signals(r, readout->a));
         in = z + l->n_in;
     }
     if (!y)
         return;
     if (readout->map.rows) {
         r->saturated += vg_readout_step(m->blob, readout, in, x,
-                                        signals(r, readout->logits), y);
+                                        vg_run_signals(r, readout->logits), y);
     } else {
-        memcpy(signals(r, readout->logits), in, 2 * (size_t)m->n_out);
+        memcpy(vg_run_signals(r, readout->logits), in, 2 * (size_t)m->n_out);
         memcpy(y, in, 2 * (size_t)m->n_out);
     }
+}
+
+void vg_run_step(vg_run *r, const vg_sig *x, vg_sig *y)
+{
+    const vg_input in = {x, 0, 0};
+
+    run_step(r, &in, y);
+}
+
+int vg_run_symbol(vg_run *r, uint32_t symbol, vg_sig *y)
+{
+    const vg_input in = {NULL, symbol, (int32_t)1 << r->model->x_exp};
+
+    if (symbol >= r->model->n_in)
+        return VG_E_ARG;
+    run_step(r, &in, y);
+    return VG_OK;
 }
 
 void vg_run_steps(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y)
@@ -160,16 +152,51 @@ void vg_run_steps(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y)
     }
 }
 
+int vg_run_symbols(vg_run *r, const uint16_t *symbol, uint32_t steps, vg_sig *y)
+{
+    const vg_model *m = r->model;
+
+    for (uint32_t k = 0; k < steps; k++)
+        if (symbol[k] >= m->n_in)
+            return VG_E_ARG;
+    for (; steps; steps--, symbol++) {
+        (void)vg_run_symbol(r, *symbol,
+                            m->mode == VG_EVERY || steps == 1 ? y : NULL);
+        if (y && m->mode == VG_EVERY)
+            y += m->n_out;
+    }
+    return VG_OK;
+}
+
 const vg_sig *vg_run_logits(const vg_run *r)
 {
-    return signals(r, readout_of(r)->logits);
+    return vg_run_signals(r, vg_run_readout(r)->logits);
 }
 
 /* ---- saved states --------------------------------------------------- */
 
+void vg_run_store(const vg_run *r, uint8_t *p)
+{
+    const vg_layer *l = vg_run_layers(r);
+
+    for (uint32_t k = 0; k < r->model->n_layers; k++, l++) {
+        memset(p, 0, vg_image_size(l));
+        memcpy(p, vg_run_c(r, l), 4 * (size_t)l->n_c);
+        memcpy(p + 4 * (size_t)l->n_c, vg_run_r(r, l), 2 * (size_t)l->n_r);
+        p += vg_image_size(l);
+    }
+}
+
+void vg_run_load(const vg_run *r, const uint8_t *p)
+{
+    const vg_layer *l = vg_run_layers(r);
+
+    for (uint32_t k = 0; k < r->model->n_layers; k++, p += vg_image_size(l++))
+        load(r, l, p);
+}
+
 int32_t vg_run_save(const vg_run *r, void *buf, uint32_t size)
 {
-    const vg_layer *l;
     uint8_t *p = buf;
     uint32_t crc;
 
@@ -177,17 +204,10 @@ int32_t vg_run_save(const vg_run *r, void *buf, uint32_t size)
         return VG_E_ARG;
     if (size < r->model->state_size)
         return VG_E_SIZE;
-    memset(p, 0, r->model->state_size);
     crc = vg_blob_crc(r->model);
     memcpy(p, &crc, 4);
     memcpy(p + 4, &r->saturated, 4);
-    p += VG_STATE_HEADER;
-    l = layers_of(r);
-    for (uint32_t k = 0; k < r->model->n_layers; k++, l++) {
-        memcpy(p, state_c(r, l), 4 * (size_t)l->n_c);
-        memcpy(p + 4 * (size_t)l->n_c, state_r(r, l), 2 * (size_t)l->n_r);
-        p += vg_image_size(l);
-    }
+    vg_run_store(r, p + VG_STATE_HEADER);
     return (int32_t)r->model->state_size;
 }
 
@@ -204,16 +224,13 @@ int vg_run_restore(vg_run *r, const void *buf, uint32_t size)
     memcpy(&crc, p, 4);
     if (crc != vg_blob_crc(r->model))
         return VG_E_STATE;
-    l = layers_of(r);
+    l = vg_run_layers(r);
     p += VG_STATE_HEADER;
     for (uint32_t k = 0; k < r->model->n_layers; k++, p += vg_image_size(l++))
         if (!vg_image_ok(l, p))
             return VG_E_STATE;
     p = buf;
     memcpy(&r->saturated, p + 4, 4);
-    l = layers_of(r);
-    p += VG_STATE_HEADER;
-    for (uint32_t k = 0; k < r->model->n_layers; k++, p += vg_image_size(l++))
-        load(r, l, p);
+    vg_run_load(r, p + VG_STATE_HEADER);
     return VG_OK;
 }

@@ -9,7 +9,7 @@ const char *vg_err_text(int err)
     case VG_E_ARG:
         return "null pointer or value out of range";
     case VG_E_ALIGN:
-        return "not aligned to 4 bytes";
+        return "not aligned to 4 bytes, a slot to 8";
     case VG_E_SIZE:
         return "cut short, or the arena or buffer is too small";
     case VG_E_MAGIC:
@@ -20,6 +20,8 @@ const char *vg_err_text(int err)
         return "the blob is damaged";
     case VG_E_STATE:
         return "a state of another model, or damaged";
+    case VG_E_FLASH:
+        return "the flash failed, or kept other bytes than were written";
     default:
         return err < 0 ? "unknown error" : "no error";
     }

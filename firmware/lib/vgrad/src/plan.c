@@ -1,0 +1,270 @@
+/* plan.c - everything in a training's arena gets its place. */
+#include <string.h>
+
+#include "train.h"
+
+/* Where the next thing goes; 64 bits, so that it cannot overflow. */
+typedef struct {
+    uint64_t at;
+} cursor;
+
+static uint32_t take(cursor *c, uint64_t count, uint32_t size)
+{
+    const uint64_t at = c->at;
+
+    c->at += (count * size + 3) & ~(uint64_t)3;
+    return (uint32_t)at;
+}
+
+/* Of a plan in the making: what lasts from step to step and goes into a
+ * checkpoint, and what is only for a moment. */
+typedef struct {
+    const vg_model *m;
+    const vg_learn *learn;
+    cursor lasts, work;
+    uint32_t index; /* of the next weight, for rounding */
+    uint32_t symbols;
+} laying;
+
+static void add_span(vg_gate *g, uint32_t n, uint32_t exp, uint32_t part,
+                     uint32_t symbols)
+{
+    vg_span *s = &g->span[g->n_spans++];
+
+    s->end = g->columns += n;
+    s->exp = (uint8_t)exp;
+    s->part = (uint8_t)part;
+    s->symbols = (uint8_t)symbols;
+}
+
+/* What every gate has: rows and columns are known, places are not. */
+static void begin_gate(vg_gate *g, const vg_map *map, uint32_t row,
+                       uint32_t rows, uint32_t exp, uint32_t *index)
+{
+    memset(g, 0, sizeof *g);
+    g->weights = map->weights + 2 * row * map->stride;
+    g->exp = map->exps + exp;
+    g->rows = rows;
+    g->stride = map->stride;
+    g->index = *index;
+}
+
+static void end_gate(vg_gate *g, uint32_t *index)
+{
+    *index += g->rows * (g->columns + (g->biases ? 1 : 0));
+}
+
+/* ---- what each needs ------------------------------------------------ */
+
+/* Beside the weights: factors, low halves, gradients, moments. */
+static void lay_masters(laying *y, vg_gate *g)
+{
+    const uint64_t n = (uint64_t)g->rows * (g->columns + (g->biases ? 1 : 0));
+
+    g->factors = take(&y->lasts, VG_FACTORS, 4);
+    g->lo = take(&y->lasts, (uint64_t)g->rows * g->stride, 2);
+    g->g = take(&y->lasts, n, 4);
+    if (y->learn->rule != VG_SGD)
+        g->v = take(&y->lasts, n, 4);
+}
+
+static void lay_gate(laying *y, vg_gate *g, const vg_layer *l)
+{
+    const uint32_t k2 = y->learn->k2;
+    const int tape = y->learn->method == VG_TBPTT;
+    const uint32_t in_row = g->columns + (g->biases ? 1 : 0);
+
+    lay_masters(y, g);
+    g->derivatives = take(&y->work, l->n, 4);
+    if (tape || vg_acts_on_h(g))
+        g->errors = take(&y->work, g->rows, 4);
+    else
+        g->traces = take(&y->lasts, (uint64_t)l->n * in_row, 4);
+    if (!tape)
+        return;
+    g->gates_tape = take(&y->lasts, (uint64_t)g->rows * k2, 2);
+    g->errors_tape = take(&y->work, (uint64_t)g->rows * k2, 4);
+    if ((l->fields & VG_FEEDBACK) && (g->letter == 'i' || g->letter == 'o'))
+        g->self = take(&y->work, g->rows, 4);
+}
+
+static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t symbols)
+{
+    const uint32_t k2 = y->learn->k2;
+
+    net->z = take(&y->work, l->map.columns, 2);
+    if (y->learn->method == VG_TBPTT || (l->fields & VG_FORGET_GATE))
+        net->c0 = take(&y->work, l->n_c, 4); /* only f asks for it */
+    net->h_by_c = take(&y->work, l->n_c, 4);
+    net->dh = take(&y->work, l->n, 4);
+    net->dc = take(&y->work, l->n, 4);
+    if (y->learn->method != VG_TBPTT)
+        return;
+    net->dr = take(&y->work, l->map.columns, 4);
+    net->values = take(&y->work, l->map.rows, 2);
+    net->c1 = take(&y->work, l->n_c, 4);
+    net->h = take(&y->work, l->n, 2);
+    net->skipped = symbols ? l->n_in : 0;
+    net->z_tape =
+        take(&y->lasts, (uint64_t)(l->map.columns - net->skipped) * k2, 2);
+    net->c_tape = take(&y->lasts, (uint64_t)l->n_c * k2, 4);
+    if (l->map.columns == l->n_in)
+        net->h_tape = take(&y->lasts, (uint64_t)l->n * k2, 2);
+}
+
+/* ---- gates as the model has them ------------------------------------ */
+
+/* The letters of a layer's gates that are there. */
+static char letter_of(const vg_layer *l, uint32_t gate)
+{
+    const char *letters = vg_cells[l->cell].gates;
+
+    for (; *letters; letters++) {
+        if (l->n_c && ((*letters == 'f' && !(l->fields & VG_FORGET_GATE)) ||
+                       (*letters == 'o' && !(l->fields & VG_OUTPUT_GATE))))
+            continue;
+        if (!gate--)
+            break;
+    }
+    return *letters;
+}
+
+static void layer_gate(vg_gate *g, const vg_layer *l, uint32_t layer,
+                       uint32_t k, uint32_t x_exp, uint32_t symbols,
+                       uint32_t *index)
+{
+    uint32_t row = 0;
+
+    for (uint32_t before = 0; before < k; before++)
+        row += l->gate_rows[before];
+    begin_gate(g, &l->map, row, l->gate_rows[k], k, index);
+    g->biases = l->gate_biases[k];
+    g->arg_exp = l->gate_exp[k];
+    g->layer = (uint8_t)(layer < VG_FROZEN_READOUT ? layer : 32);
+    g->letter = (uint8_t)letter_of(l, k);
+    add_span(g, l->n_in, x_exp, VG_FROM_X, symbols);
+    if (l->map.columns > l->n_in)
+        add_span(g, l->n, l->h_exp, VG_FROM_H, 0);
+    if (l->map.columns > g->columns)
+        add_span(g, l->map.columns - g->columns, VG_MAX_EXP, VG_FROM_H, 0);
+    end_gate(g, index);
+}
+
+static void readout_gate(vg_gate *g, const vg_model *m, const vg_readout *r,
+                         uint32_t h_exp, uint32_t symbols, uint32_t *index)
+{
+    begin_gate(g, &r->map, 0, r->map.rows, 0, index);
+    g->biases = r->map.biases;
+    g->arg_exp = r->map.arg_exp;
+    g->layer = VG_FROZEN_READOUT;
+    add_span(g, r->n_h, h_exp, VG_FROM_H, 0);
+    if (r->map.columns > r->n_h)
+        add_span(g, m->n_in, m->x_exp, VG_FROM_X, symbols);
+    end_gate(g, index);
+}
+
+/* ---- all of it ------------------------------------------------------- */
+
+/* Returns the shortcuts from symbols. */
+static uint32_t lay_layers(laying *y, vg_plan *p, vg_gate *gates, vg_net *nets)
+{
+    vg_walk w = vg_walk_start(y->m);
+    uint32_t x_exp = y->m->x_exp, n = 0, shortcuts = 0;
+    vg_layer l;
+    vg_readout r;
+    vg_gate g;
+
+    for (uint32_t layer = 0; layer < y->m->n_layers; layer++) {
+        const uint32_t symbols = y->symbols && !layer;
+        vg_net net;
+        (void)vg_walk_layer(&w, &l);
+        memset(&net, 0, sizeof net);
+        net.first = n;
+        lay_net(y, &net, &l, symbols);
+        for (uint32_t k = 0; k < l.n_gates; k++, n++) {
+            layer_gate(&g, &l, layer, k, x_exp, symbols, &y->index);
+            lay_gate(y, &g, &l);
+            if (gates)
+                gates[n] = g;
+        }
+        if (nets)
+            nets[layer] = net;
+        x_exp = l.h_exp;
+    }
+    p->dh_tape = take(&y->lasts, (uint64_t)l.n * y->learn->k2, 4);
+    p->d_logits = take(&y->work, y->m->n_out, 4);
+    p->y = take(&y->work, y->m->n_out, 2);
+    if (vg_has_readout(y->m)) {
+        (void)vg_walk_readout(&w, y->m, &r);
+        readout_gate(&g, y->m, &r, x_exp, y->symbols, &y->index);
+        lay_masters(y, &g);
+        g.errors = p->d_logits;
+        p->readout_z = take(&y->work, g.columns, 2);
+        shortcuts = y->symbols ? g.columns - r.n_h : 0;
+        if (gates)
+            gates[n] = g;
+        n++;
+    }
+    p->n_gates = n;
+    return shortcuts;
+}
+
+static void lay_lists(laying *y, vg_plan *p, uint32_t shortcuts)
+{
+    const uint32_t n = y->symbols ? y->m->n_in : 0;
+    const uint32_t k2 = y->symbols ? y->learn->k2 : 0;
+
+    p->seen = take(&y->lasts, n, 2);
+    p->seen_mark = take(&y->lasts, n, 2);
+    p->fresh = take(&y->lasts, shortcuts, 2);
+    p->fresh_mark = take(&y->lasts, shortcuts, 2);
+    p->symbol_tape = take(&y->lasts, k2, 2);
+    p->next = take(&y->work, k2, 2);
+}
+
+/* One laying, with what is for a moment from `work` on.  Returns the end of
+ * what lasts. */
+static uint64_t lay_all(const vg_model *m, const vg_learn *learn,
+                        uint32_t plain, uint64_t work, vg_plan *p,
+                        vg_gate *gates, vg_net *nets)
+{
+    laying y;
+    vg_layer l;
+    vg_walk w = vg_walk_start(m);
+
+    memset(p, 0, sizeof *p);
+    y.m = m;
+    y.learn = learn;
+    y.index = 0;
+    y.symbols = learn->flags & VG_SYMBOLS;
+    y.work.at = work;
+    p->plain = plain;
+    p->data = plain + 8; /* tag, length */
+    y.lasts.at = (uint64_t)p->data + sizeof(vg_head);
+    p->images = (uint32_t)y.lasts.at;
+    for (uint32_t k = 0; k < m->n_layers; k++) {
+        (void)vg_walk_layer(&w, &l);
+        (void)take(&y.lasts, vg_image_size(&l), 1);
+    }
+    lay_lists(&y, p, lay_layers(&y, p, gates, nets));
+    p->end = (uint32_t)y.lasts.at;
+    p->run_size = (uint32_t)vg_run_size(m);
+    p->run = take(&y.work, p->run_size, 1);
+    p->gates = take(&y.work, p->n_gates, sizeof(vg_gate));
+    p->nets = take(&y.work, m->n_layers, sizeof(vg_net));
+    p->size = (uint32_t)y.work.at;
+    return y.work.at > INT32_MAX ? UINT64_MAX : y.lasts.at;
+}
+
+int vg_plan_lay(const vg_model *m, const vg_learn *learn, uint32_t plain,
+                vg_plan *p, vg_gate *gates, vg_net *nets)
+{
+    const uint64_t end = lay_all(m, learn, plain, 0, p, NULL, NULL);
+
+    if (end > INT32_MAX - 4 - sizeof(vg_plan))
+        return VG_E_SIZE;
+    if (lay_all(m, learn, plain, end + 4 + sizeof(vg_plan), p, gates, nets) ==
+        UINT64_MAX)
+        return VG_E_SIZE;
+    return VG_OK;
+}

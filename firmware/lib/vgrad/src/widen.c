@@ -1,0 +1,140 @@
+/* widen.c - a blob with 16-bit weights from one with 8 bits, for training. */
+#include <string.h>
+
+#include "train.h"
+
+/* Bytes by which 16-bit weights make a map longer. */
+static uint32_t growth(const vg_map *m, uint32_t n_gates)
+{
+    const uint32_t weights = m->rows * m->stride; /* a multiple of 4 */
+    const uint32_t exps = ((m->rows + 3) & ~3u) - ((n_gates + 3) & ~3u);
+
+    return m->bits == 8 ? weights - exps : 0;
+}
+
+uint32_t vg_widen_size(const vg_model *m, uint32_t sections)
+{
+    vg_walk w = vg_walk_start(m);
+    vg_layer l;
+    vg_readout r;
+    uint32_t size = sections;
+
+    for (uint32_t k = 0; k < m->n_layers; k++) {
+        (void)vg_walk_layer(&w, &l);
+        size += growth(&l.map, l.n_gates);
+    }
+    if (vg_has_readout(m)) {
+        (void)vg_walk_readout(&w, m, &r);
+        size += growth(&r.map, 1);
+    }
+    return size;
+}
+
+/* ---- the blob without its weights ----------------------------------- */
+
+static uint8_t *put(uint8_t *to, const uint8_t *from, uint32_t n)
+{
+    memmove(to, from, n);
+    return to + n;
+}
+
+/* One exponent for a gate whose rows have one each: the smallest, plus five of
+ * the eight bits that the weights gain; three are headroom. */
+static uint8_t gate_exp(const uint8_t *exps, uint32_t rows, uint32_t arg_exp)
+{
+    uint32_t least = exps[0];
+
+    for (uint32_t row = 1; row < rows; row++)
+        if (exps[row] < least)
+            least = exps[row];
+    return (uint8_t)(least + 5 < arg_exp + 31 ? least + 5 : arg_exp + 31);
+}
+
+/* A map's exponents, one a gate, and zeros for its weights. */
+static uint8_t *put_map(const vg_model *m, const vg_map *map,
+                        const uint32_t *rows, const uint8_t *arg_exps,
+                        uint32_t n_gates, uint8_t *to)
+{
+    const uint8_t *exps = m->blob + map->exps;
+    const uint32_t size = ((n_gates + 3) & ~3u) + 2 * map->rows * map->stride;
+
+    memset(to, 0, size);
+    for (uint32_t k = 0; k < n_gates; exps += rows[k++])
+        to[k] = gate_exp(exps, rows[k], arg_exps[k]);
+    return to + size;
+}
+
+void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to)
+{
+    vg_walk w = vg_walk_start(m);
+    uint32_t at = w.at; /* of the record */
+    vg_layer l;
+    vg_readout r;
+
+    if (w.bits == 16) {
+        memmove(to, m->blob, sections);
+        return;
+    }
+    to = put(to, m->blob, at);
+    *(to - at + 16) = 16; /* weight_bits */
+    for (uint32_t k = 0; k < m->n_layers; k++, at = w.at) {
+        (void)vg_walk_layer(&w, &l);
+        to = put(to, m->blob + at, l.map.exps - at);
+        to = put_map(m, &l.map, l.gate_rows, l.gate_exp, l.n_gates, to);
+        at = l.map.weights + l.map.rows * l.map.stride;
+        to = put(to, m->blob + at, w.at - at);
+    }
+    if (vg_has_readout(m)) {
+        (void)vg_walk_readout(&w, m, &r);
+        to = put(to, m->blob + at, r.map.exps - at);
+        to = put_map(m, &r.map, &r.map.rows, &r.map.arg_exp, 1, to);
+        at = r.map.weights + r.map.rows * r.map.stride;
+        to = put(to, m->blob + at, w.at - at);
+    }
+    (void)put(to, m->blob + w.at, sections - w.at);
+}
+
+/* ---- the weights ---------------------------------------------------- */
+
+static void widen_gate(vg_train *t, const vg_model *m, const vg_map *map,
+                       uint32_t row0, const vg_gate *g)
+{
+    const int8_t *w =
+        (const int8_t *)(m->blob + map->weights) + row0 * (size_t)map->stride;
+    const uint8_t *exps = m->blob + map->exps + row0;
+
+    for (uint32_t row = 0; row < g->rows; row++) {
+        const int shift = exps[row] - vg_exp_of(t, g); /* -5.. */
+        int32_t *bias = g->biases ? vg_ints(t, g->biases) + row : NULL;
+        for (uint32_t j = 0; j < g->stride; j++) {
+            const uint32_t at = row * g->stride + j;
+            vg_set_master(fx_to31((int64_t)*w++ * 65536, shift),
+                          vg_sigs(t, g->weights) + at, vg_sigs(t, g->lo) + at);
+        }
+        if (bias)
+            *bias = vg_master(fx_to31(*bias, shift));
+    }
+}
+
+void vg_widen_masters(vg_train *t, const vg_model *m)
+{
+    const vg_gate *g = vg_gates_of(t);
+    vg_walk w = vg_walk_start(m);
+    vg_layer l;
+    vg_readout r;
+
+    if (w.bits == 16)
+        return;
+    for (uint32_t k = 0; k < m->n_layers; k++) {
+        uint32_t row = 0;
+        (void)vg_walk_layer(&w, &l);
+        for (uint32_t gate = 0; gate < l.n_gates; gate++, g++) {
+            widen_gate(t, m, &l.map, row, g);
+            row += g->rows;
+        }
+    }
+    if (!vg_has_readout(m))
+        return;
+    (void)vg_walk_readout(&w, m, &r);
+    widen_gate(t, m, &r.map, 0, g);
+}
