@@ -11,8 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
     "errors cells fixed tasks.task",
-    "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots page progress",
-    "tasks optim grad signals state dequantize quantize blob_format onnx_build",
+    "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots "
+    "page progress",
+    "tasks optim grad signals state dequantize quantize blob_format onnx_build "
     "blob defaults",
     "link executor onnx_fixed",
     "train onnx_exact native intmodel",
@@ -29,14 +30,31 @@ SHELVES = [
 ]
 SHELF = {name: k for k, names in enumerate(SHELVES) for name in names.split()}
 ONLY_IN = {
-    "jax": {"grad", "optim", "train"},
+    "jax": {
+        "float_asked",
+        "float_learn",
+        "float_maps",
+        "float_tape",
+        "float_traces",
+        "grad",
+        "optim",
+        "train",
+    },
     "optax": {"optim"},
     "onnx": {"onnx_build", "onnx_exact", "onnx_export", "onnx_fixed", "onnx_run"},
     "onnxruntime": {"onnx_run"},
     "cffi": {"native"},
-    "matplotlib": {"plots"},
-    "typer": {"cli", "cli_io", "cli_blob", "cli_make"},
-    "rich": {"progress"},
+    "matplotlib": {"plots", "plots_lab"},
+    "typer": {
+        "cli",
+        "cli_board",
+        "cli_io",
+        "cli_blob",
+        "cli_lab",
+        "cli_learn",
+        "cli_make",
+    },
+    "rich": {"live", "progress"},
 }
 
 
@@ -106,6 +124,7 @@ def test_running_a_blob_needs_no_jax():
         "import sys; sys.modules['jax'] = None; sys.modules['optax'] = None\n"
         "import pyvgrad.cli_blob, pyvgrad.verify, pyvgrad.onnx_run, pyvgrad.header\n"
         "import pyvgrad.accuracy, pyvgrad.device, pyvgrad.quantize\n"
+        "import pyvgrad.cli_learn, pyvgrad.cli_lab, pyvgrad.underflow_page\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -213,7 +213,9 @@ int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
 int vg_train_step(vg_train *t, const vg_sig *x, const vg_sig *target,
                   vg_sig *y);
 
-/* The same for a symbol; VG_E_ARG without VG_SYMBOLS. */
+/* The same for a symbol; VG_E_ARG without VG_SYMBOLS.  With VG_SGD the cost
+ * does not grow with n_in, but where an exponent falls; momentum and RMSprop
+ * move every weight at an update. */
 int vg_train_symbol(vg_train *t, uint32_t symbol, const vg_sig *target,
                     vg_sig *y);
 

@@ -1,11 +1,10 @@
-/* begin.c - a training begins: from weights, or where a checkpoint stopped; and
- * checkpoints are sealed.
+/* begin.c - a training begins: from weights, or where a checkpoint stopped.
  */
 #include <string.h>
 
 #include "train.h"
 
-enum { TAG = 0x736E726C, HEADROOM_HI = 4096, HEADROOM_BIAS = (1 << 28) + 1 };
+enum { HEADROOM_HI = 4096, HEADROOM_BIAS = (1 << 28) + 1 };
 
 /* ---- what is admitted ------------------------------------------------ */
 
@@ -51,65 +50,42 @@ static int learn_ok(const vg_model *m, const vg_learn *l)
            !(l->frozen & ~(layers | readout));
 }
 
-/* ---- the training state in a blob ------------------------------------ */
-
-/* Where the sections end that stay; a training's state is the last section, or
- * there is none: then *data is null. */
-static void find_state(const vg_model *m, uint32_t *sections,
-                       const uint8_t **data, uint32_t *length)
-{
-    vg_walk w = vg_walk_start(m);
-    vg_layer l;
-    vg_readout r;
-
-    for (uint32_t k = 0; k < m->n_layers; k++)
-        (void)vg_walk_layer(&w, &l);
-    if (vg_has_readout(m))
-        (void)vg_walk_readout(&w, m, &r);
-    *data = NULL;
-    *sections = w.end;
-    while (w.at < w.end) {
-        const uint8_t *p = m->blob + w.at;
-        const uint32_t size = 8 + ((get32(p + 4) + 3) & ~3u);
-        if (get32(p) == TAG && w.at + size == w.end) {
-            *sections = w.at;
-            *data = p + 8;
-            *length = get32(p + 4);
-        }
-        w.at += size;
-    }
-}
+/* ---- begin ------------------------------------------------------------ */
 
 /* Settings and plan for training m: by learn, or by what m brings. */
 typedef struct {
     vg_learn learn;
     vg_plan plan;
     uint32_t sections;
-    const uint8_t *data; /* the state to go on from; null: a new training */
+    const uint8_t *state; /* to go on from; null: a new training */
 } beginning;
 
 static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
 {
-    uint32_t length = 0;
+    uint32_t length;
+    uint64_t plain;
     int err;
 
-    find_state(m, &b->sections, &b->data, &length);
+    b->state = vg_state_find(m, &b->sections, &length);
     if (learn) {
-        b->data = NULL;
+        b->state = NULL;
         b->learn = *learn;
+    } else if (!b->state || length < sizeof(vg_head) || m->blob[16] != 16 ||
+               get32(b->state) != VG_STATE_VERSION) {
+        return VG_E_FORMAT;
     } else {
-        if (!b->data || length < sizeof(vg_head) || m->blob[16] != 16)
-            return VG_E_FORMAT;
-        memcpy(&b->learn, b->data, sizeof b->learn);
+        memcpy(&b->learn, b->state + offsetof(vg_head, learn), sizeof b->learn);
     }
     if (!learn_ok(m, &b->learn))
         return learn ? VG_E_ARG : VG_E_FORMAT;
-    err = vg_plan_lay(m, &b->learn, vg_widen_size(m, b->sections), &b->plan,
-                      NULL, NULL);
+    plain = vg_widen_size(m, b->sections);
+    if (plain > INT32_MAX)
+        return VG_E_SIZE;
+    err = vg_plan_lay(m, &b->learn, (uint32_t)plain, &b->plan, NULL, NULL);
     if (err)
         return err;
-    return b->data && length != b->plan.end - b->plan.data ? VG_E_FORMAT
-                                                           : VG_OK;
+    return b->state && length != b->plan.end - b->plan.data ? VG_E_FORMAT
+                                                            : VG_OK;
 }
 
 int32_t vg_train_size(const vg_model *m, const vg_learn *learn)
@@ -123,52 +99,6 @@ int32_t vg_train_size(const vg_model *m, const vg_learn *learn)
     return err ? err : (int32_t)b.plan.size;
 }
 
-/* ---- a checkpoint that can be trusted --------------------------------- */
-
-static int indices_ok(const uint8_t *p, uint32_t count, uint32_t limit)
-{
-    for (uint32_t k = 0; k < count; k++)
-        if (get16(p + 2 * (size_t)k) >= limit)
-            return 0;
-    return 1;
-}
-
-/* Whatever the bytes say, nothing must be read or written elsewhere, and no
- * number leave its range.  b->data stands for b->plan.data. */
-static int state_ok(const vg_model *m, const beginning *b)
-{
-    const vg_plan *p = &b->plan;
-    const uint8_t *at = b->data - p->data; /* arena offsets as in the plan */
-    vg_walk w = vg_walk_start(m);
-    const uint8_t *image = at + p->images;
-    vg_layer l;
-    vg_head head;
-
-    memcpy(&head, b->data, sizeof head);
-    if (b->learn.method == VG_TBPTT
-            ? head.now.tape_at >= b->learn.k2 || head.now.tape_len > b->learn.k2
-            : head.now.tape_at || head.now.tape_len)
-        return 0;
-    if (head.now.n_seen > m->n_in || head.now.n_fresh > m->n_in)
-        return 0;
-    for (uint32_t k = 0; k < m->n_layers; k++) {
-        (void)vg_walk_layer(&w, &l);
-        if (!vg_image_ok(&l, image))
-            return 0;
-        image += vg_image_size(&l);
-    }
-    if (!(b->learn.flags & VG_SYMBOLS))
-        return !head.now.n_seen && !head.now.n_fresh;
-    if (b->learn.method == VG_TBPTT &&
-        !indices_ok(at + p->seen_mark, m->n_in, 1))
-        return 0; /* heads of chains, empty between updates */
-    return indices_ok(at + p->seen, head.now.n_seen, m->n_in) &&
-           indices_ok(at + p->fresh, head.now.n_fresh, m->n_in) &&
-           indices_ok(at + p->symbol_tape, b->learn.k2, m->n_in);
-}
-
-/* ---- begin ------------------------------------------------------------ */
-
 /* Fill the arena of an aligned, large enough training.  The blob in it may be
  * the one that m views. */
 static void lay_out(vg_train *t, const vg_model *m, const beginning *b)
@@ -177,7 +107,7 @@ static void lay_out(vg_train *t, const vg_model *m, const beginning *b)
     uint8_t *blob = vg_at(t, 0);
     vg_plan *plan;
 
-    if (b->data)
+    if (b->state)
         memmove(blob, m->blob, p->end);
     else
         vg_widen(m, b->sections, blob);
@@ -186,7 +116,7 @@ static void lay_out(vg_train *t, const vg_model *m, const beginning *b)
     t->model.size = p->plain + 4;
     t->plan = p->end + 4;
     memset(blob + t->plan, 0, p->size - t->plan);
-    if (!b->data)
+    if (!b->state)
         memset(blob + p->plain, 0, p->end + 4 - p->plain);
     plan = vg_plan_of(t);
     *plan = *p;
@@ -209,23 +139,15 @@ static void start(vg_train *t, const vg_model *m)
     }
 }
 
-static void resume(vg_train *t)
+/* Apart from the arena, or at its start with 16 bits: then what the arena gets
+ * does not overwrite what is still to be read. */
+static int lies_well(const vg_model *m, const void *arena, uint32_t size)
 {
-    vg_plan *p = vg_plan_of(t);
-    vg_head head;
+    const uintptr_t blob = (uintptr_t)m->blob, at = (uintptr_t)arena;
 
-    memcpy(&head, vg_at(t, p->data), sizeof head);
-    t->sequences = head.sequences;
-    t->steps = head.steps;
-    t->updates = head.updates;
-    t->clipped = head.clipped;
-    t->falls = head.falls;
-    t->saturated = head.saturated;
-    t->norm_q16 = head.norm_q16;
-    t->loss_q16 = head.loss_q16;
-    p->now = head.now;
-    vg_run_load(&t->run, vg_at(t, p->images));
-    t->run.saturated = head.run_saturated;
+    if (blob == at)
+        return m->blob[16] == 16;
+    return blob > at ? blob - at >= size : at - blob >= m->size;
 }
 
 int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
@@ -243,65 +165,20 @@ int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
         return err;
     if (size < b.plan.size)
         return VG_E_SIZE;
-    if (b.data && !state_ok(m, &b))
+    if (!lies_well(m, arena, b.plan.size))
+        return VG_E_ARG;
+    if (b.state && !vg_state_ok(m, &b.learn, &b.plan, b.state))
         return VG_E_FORMAT;
     from = *m; /* it may be t's own */
     memset(t, 0, sizeof *t);
     t->arena = arena;
     t->learn = b.learn;
     lay_out(t, &from, &b);
-    if (b.data)
-        resume(t);
+    if (b.state)
+        vg_state_resume(t);
     else
         start(t, &from);
     return VG_OK;
-}
-
-/* ---- seal ------------------------------------------------------------- */
-
-static void put32(uint8_t *p, uint32_t x)
-{
-    memcpy(p, &x, 4);
-}
-
-static const void *seal(vg_train *t, uint32_t end, uint32_t *size)
-{
-    uint8_t *blob = vg_at(t, 0);
-
-    put32(blob + 8, end + 4);
-    put32(blob + end, vg_crc32(blob, end));
-    *size = end + 4;
-    return blob;
-}
-
-const void *vg_train_blob(vg_train *t, uint32_t *size)
-{
-    return seal(t, vg_plan_of(t)->plain, size);
-}
-
-const void *vg_train_checkpoint(vg_train *t, uint32_t *size)
-{
-    const vg_plan *p = vg_plan_of(t);
-    uint8_t *blob = vg_at(t, 0);
-    vg_head head;
-
-    memset(&head, 0, sizeof head);
-    head.learn = t->learn;
-    head.sequences = t->sequences;
-    head.steps = t->steps;
-    head.updates = t->updates;
-    head.clipped = t->clipped;
-    head.falls = t->falls;
-    head.saturated = t->saturated;
-    head.norm_q16 = t->norm_q16;
-    head.loss_q16 = t->loss_q16;
-    head.run_saturated = t->run.saturated;
-    head.now = p->now;
-    put32(blob + p->plain, TAG);
-    put32(blob + p->plain + 4, p->end - p->data);
-    memcpy(blob + p->data, &head, sizeof head);
-    vg_run_store(&t->run, blob + p->images);
-    return seal(t, p->end, size);
 }
 
 /* ---- while it goes on -------------------------------------------------- */

@@ -52,7 +52,7 @@ static inline int32_t fx_to31(int64_t x, int n)
 {
     if (n >= 0)
         return fx_sat31(fx_round(x, n));
-    if (n < -31 || x > (INT32_MAX >> -n) || x < -(INT32_MAX >> -n))
+    if (n < -30 || x > (INT32_MAX >> -n) || x < -(INT32_MAX >> -n))
         return x > 0 ? INT32_MAX : x < 0 ? -INT32_MAX : 0;
     return (int32_t)x * ((int32_t)1 << -n);
 }

@@ -65,10 +65,10 @@ void vg_note(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n,
 {
     uint16_t *marks = vg_indices(t, mark);
 
-    if (marks[symbol] || *n >= t->model.n_in)
+    if (marks[symbol])
         return;
-    marks[symbol] = 1;
     vg_indices(t, list)[(*n)++] = (uint16_t)symbol;
+    marks[symbol] = (uint16_t)*n;
 }
 
 void vg_forget(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n)

@@ -47,11 +47,11 @@ static lstm_values lstm_gates(const vg_layer *l, const vg_sig *values)
     return v;
 }
 
-/* Of c by the argument of i, f or g. */
+/* Of c by the argument of i, f or g, for cell u of block b. */
 static int32_t c_derivative(const vg_layer *l, char letter,
-                            const lstm_values *v, uint32_t u, int32_t c0)
+                            const lstm_values *v, uint32_t b, uint32_t u,
+                            int32_t c0)
 {
-    const uint32_t b = u / l->block;
     const int32_t g = v->g[u];
 
     if (letter == 'i') {
@@ -67,10 +67,9 @@ static int32_t c_derivative(const vg_layer *l, char letter,
 }
 
 /* Of h by c, and, by_o not null, by the argument of o. */
-static int32_t h_derivative(const vg_layer *l, const lstm_values *v, uint32_t u,
+static int32_t h_derivative(const vg_layer *l, const lstm_values *v, uint32_t b,
                             int32_t c1, int32_t *by_o)
 {
-    const uint32_t b = u / l->block;
     const int32_t o = v->o ? v->o[b] : VG_ONE;
     fx_clamps harmless = {0, 0};
     int32_t t, shift = (l->fields & VG_H_MASK) == VG_H_TANH ? 8 : 9;
@@ -95,18 +94,20 @@ static void lstm_derive(vg_train *t, const vg_layer *l, const vg_net *net,
     for (uint32_t k = 0; k < l->n_gates; k++, gate++) {
         int32_t *d = vg_ints(t, gate->derivatives);
         const vg_sig *own = gate->letter == 'o' ? v.o : v.i;
-        for (uint32_t u = 0; gate->letter != 'o' && u < l->n; u++)
-            d[u] = c_derivative(l, (char)gate->letter, &v, u, c0[u]);
+        for (uint32_t b = 0, u = 0; gate->letter != 'o' && u < l->n; b++)
+            for (const uint32_t end = u + l->block; u < end; u++)
+                d[u] = c_derivative(l, (char)gate->letter, &v, b, u, c0[u]);
         for (uint32_t b = 0; gate->self && b < gate->rows; b++)
             vg_ints(t, gate->self)[b] = (int32_t)fx_rs(logistic_q28(own[b]), 4);
     }
     gate = vg_gates_of(t) + net->first + (v.f ? 2 : 1); /* o, if there is one */
-    for (uint32_t u = 0; u < l->n; u++) {
-        int32_t by_o;
-        h_by_c[u] = h_derivative(l, &v, u, c1[u], &by_o);
-        if (v.o)
-            vg_ints(t, gate->derivatives)[u] = by_o;
-    }
+    for (uint32_t b = 0, u = 0; u < l->n; b++)
+        for (const uint32_t end = u + l->block; u < end; u++) {
+            int32_t by_o;
+            h_by_c[u] = h_derivative(l, &v, b, c1[u], &by_o);
+            if (v.o)
+                vg_ints(t, gate->derivatives)[u] = by_o;
+        }
 }
 
 void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,

@@ -18,7 +18,7 @@ static int32_t top(int64_t loss)
     return loss > INT32_MAX ? INT32_MAX : (int32_t)loss;
 }
 
-/* ln(v / 2^16), q16, for v >= 2^16, within 1.2e-4. */
+/* ln(v / 2^16), q16, for v >= 2^16, within 1.5e-4. */
 static int64_t log_q16(uint32_t v)
 {
     int32_t k = 0, f;

@@ -39,7 +39,7 @@ static void add_span(vg_gate *g, uint32_t n, uint32_t exp, uint32_t part,
 
 /* What every gate has: rows and columns are known, places are not. */
 static void begin_gate(vg_gate *g, const vg_map *map, uint32_t row,
-                       uint32_t rows, uint32_t exp, uint32_t *index)
+                       uint32_t rows, uint32_t exp, const uint32_t *index)
 {
     memset(g, 0, sizeof *g);
     g->weights = map->weights + 2 * row * map->stride;
@@ -59,11 +59,14 @@ static void end_gate(vg_gate *g, uint32_t *index)
 /* Beside the weights: factors, low halves, gradients, moments. */
 static void lay_masters(laying *y, vg_gate *g)
 {
+    /* between updates only the readout's gradient is more than zeros */
+    cursor *gradient =
+        y->learn->method == VG_TBPTT && g->letter ? &y->work : &y->lasts;
     const uint64_t n = (uint64_t)g->rows * (g->columns + (g->biases ? 1 : 0));
 
     g->factors = take(&y->lasts, VG_FACTORS, 4);
     g->lo = take(&y->lasts, (uint64_t)g->rows * g->stride, 2);
-    g->g = take(&y->lasts, n, 4);
+    g->g = take(gradient, n, 4);
     if (y->learn->rule != VG_SGD)
         g->v = take(&y->lasts, n, 4);
 }
@@ -82,7 +85,8 @@ static void lay_gate(laying *y, vg_gate *g, const vg_layer *l)
         g->traces = take(&y->lasts, (uint64_t)l->n * in_row, 4);
     if (!tape)
         return;
-    g->gates_tape = take(&y->lasts, (uint64_t)g->rows * k2, 2);
+    if (l->n_c)
+        g->gates_tape = take(&y->lasts, (uint64_t)g->rows * k2, 2);
     g->errors_tape = take(&y->work, (uint64_t)g->rows * k2, 4);
     if ((l->fields & VG_FEEDBACK) && (g->letter == 'i' || g->letter == 'o'))
         g->self = take(&y->work, g->rows, 4);
@@ -114,7 +118,7 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t symbols)
 
 /* ---- gates as the model has them ------------------------------------ */
 
-/* The letters of a layer's gates that are there. */
+/* The letter of a gate, counted among those that the layer has. */
 static char letter_of(const vg_layer *l, uint32_t gate)
 {
     const char *letters = vg_cells[l->cell].gates;
@@ -169,7 +173,7 @@ static void readout_gate(vg_gate *g, const vg_model *m, const vg_readout *r,
 static uint32_t lay_layers(laying *y, vg_plan *p, vg_gate *gates, vg_net *nets)
 {
     vg_walk w = vg_walk_start(y->m);
-    uint32_t x_exp = y->m->x_exp, n = 0, shortcuts = 0;
+    uint32_t x_exp = y->m->x_exp, n = 0, shortcuts = 0, last = 0;
     vg_layer l;
     vg_readout r;
     vg_gate g;
@@ -190,8 +194,9 @@ static uint32_t lay_layers(laying *y, vg_plan *p, vg_gate *gates, vg_net *nets)
         if (nets)
             nets[layer] = net;
         x_exp = l.h_exp;
+        last = l.n;
     }
-    p->dh_tape = take(&y->lasts, (uint64_t)l.n * y->learn->k2, 4);
+    p->dh_tape = take(&y->lasts, (uint64_t)last * y->learn->k2, 4);
     p->d_logits = take(&y->work, y->m->n_out, 4);
     p->y = take(&y->work, y->m->n_out, 2);
     if (vg_has_readout(y->m)) {
@@ -213,9 +218,11 @@ static void lay_lists(laying *y, vg_plan *p, uint32_t shortcuts)
 {
     const uint32_t n = y->symbols ? y->m->n_in : 0;
     const uint32_t k2 = y->symbols ? y->learn->k2 : 0;
+    /* TBPTT makes its list when an update falls due */
+    cursor *seen = y->learn->method == VG_TBPTT ? &y->work : &y->lasts;
 
-    p->seen = take(&y->lasts, n, 2);
-    p->seen_mark = take(&y->lasts, n, 2);
+    p->seen = take(seen, n, 2);
+    p->seen_mark = take(seen, n, 2);
     p->fresh = take(&y->lasts, shortcuts, 2);
     p->fresh_mark = take(&y->lasts, shortcuts, 2);
     p->symbol_tape = take(&y->lasts, k2, 2);

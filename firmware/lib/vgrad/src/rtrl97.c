@@ -68,8 +68,9 @@ void vg_rtrl97_record(vg_train *t, const vg_input *x, const vg_sig *values)
               vg_run_r(&t->run, l));
     for (uint32_t k = 0; k < l->n_gates; k++) {
         const vg_gate *g = vg_gates_of(t) + k;
-        for (uint32_t u = 0; g->traces && u < l->n; u++)
-            trace_cell(t, g, x, u, f ? f[u / l->block] : VG_ONE);
+        for (uint32_t b = 0, u = 0; g->traces && u < l->n; b++)
+            for (const uint32_t end = u + l->block; u < end; u++)
+                trace_cell(t, g, x, u, f ? f[b] : VG_ONE);
     }
 }
 

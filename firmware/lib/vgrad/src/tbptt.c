@@ -23,7 +23,7 @@ void vg_tbptt_record(vg_train *t, uint32_t layer, const vg_sig *values)
     for (uint32_t u = 0; net->h_tape && u < l->n; u++)
         vg_sigs(t, net->h_tape)[u * k2 + at] = h[u];
     for (uint32_t k = 0; k < l->n_gates; k++, gate++)
-        for (uint32_t row = 0; row < gate->rows; row++)
+        for (uint32_t row = 0; gate->gates_tape && row < gate->rows; row++)
             vg_sigs(t, gate->gates_tape)[row * k2 + at] = *values++;
 }
 
@@ -57,7 +57,7 @@ static void recall(vg_train *t, const vg_layer *l, const vg_net *net,
     int32_t *c0 = vg_ints(t, net->c0), *c1 = vg_ints(t, net->c1);
 
     for (uint32_t k = 0; k < l->n_gates; k++, gate++)
-        for (uint32_t row = 0; row < gate->rows; row++)
+        for (uint32_t row = 0; gate->gates_tape && row < gate->rows; row++)
             *values++ = vg_sigs(t, gate->gates_tape)[row * k2 + at];
     for (uint32_t u = 0; u < l->n_c; u++) {
         const int32_t *c = vg_ints(t, net->c_tape) + u * k2;
@@ -81,9 +81,11 @@ static void carry_back(vg_train *t, const vg_layer *l, const vg_net *net)
     const vg_sig *f = vg_sigs(t, net->values) + l->n / l->block;
     int32_t *dc = vg_ints(t, net->dc);
 
-    if (l->n_c && (l->fields & VG_FORGET_GATE))
-        for (uint32_t u = 0; u < l->n; u++)
-            dc[u] = (int32_t)fx_rs((int64_t)dc[u] * f[u / l->block], 14);
+    if (!l->n_c || !(l->fields & VG_FORGET_GATE))
+        return;
+    for (uint32_t b = 0, u = 0; u < l->n; b++)
+        for (const uint32_t end = u + l->block; u < end; u++)
+            dc[u] = fx_to31((int64_t)dc[u] * f[b], 14);
 }
 
 /* One layer, one step: from the error of h that came from above. */
@@ -194,7 +196,8 @@ void vg_tbptt_flow(vg_train *t)
 
     for (uint32_t k = 0; k <= last; k++) {
         memset(vg_ints(t, nets[k].dc), 0, 4 * (size_t)layers[k].n);
-        memset(vg_ints(t, nets[k].dr), 0, 4 * (size_t)layers[k].map.columns);
+        memset(vg_ints(t, nets[k].dr) + layers[k].n_in, 0,
+               4 * (size_t)(layers[k].map.columns - layers[k].n_in));
     }
     for (uint32_t step = 0; step < p->now.tape_len; step++, next = at) {
         at = at ? at - 1 : k2 - 1;

@@ -15,9 +15,11 @@ static void forward(vg_train *t, const vg_input *x)
 
     for (uint32_t k = 0; k < t->model.n_layers; k++, l++, net++) {
         vg_sig *z = vg_run_signals(&t->run, l->z);
+        const uint32_t skip = in ? 0 : l->n_in; /* a symbol has no columns */
         if (in)
             memcpy(z, in, 2 * (size_t)l->n_in);
-        memcpy(vg_at(t, net->z), z, 2 * (size_t)l->map.columns);
+        memcpy(vg_sigs(t, net->z) + skip, z + skip,
+               2 * (size_t)(l->map.columns - skip));
         if (net->c0)
             memcpy(vg_at(t, net->c0), vg_run_c(&t->run, l), 4 * (size_t)l->n_c);
         t->run.saturated += vg_layer_step(

@@ -2,8 +2,8 @@
  *
  * The arena of a vg_train:
  *
- *     blob | tag, length | the training's state | CRC | vg_plan, gates, nets |
- * run | work
+ *     blob | tag, length | the training's state | CRC | vg_plan | work | run |
+ * gates, nets
  *     '---------------- a checkpoint ---------------'
  *
  * so that a checkpoint is sealed in place.  Sealed as a plain blob, the CRC
@@ -42,7 +42,7 @@ typedef struct {
     uint32_t derivatives; /* [n]: of c or of h by the argument */
     uint32_t self;        /* [rows]: of the gate by the argument, if fed back */
     uint32_t errors;      /* [rows]: of the arguments; 0: not wanted */
-    uint32_t gates_tape;  /* int16[rows][k2], and */
+    uint32_t gates_tape;  /* int16[rows][k2]; 0: none, h says it all; and */
     uint32_t errors_tape; /* int32[rows][k2], of TBPTT */
     uint32_t index;       /* the first weight's, for rounding */
     uint32_t rows;
@@ -63,8 +63,12 @@ typedef struct {
     uint32_t n_seen, n_fresh;
 } vg_running;
 
-/* The front of the training's state in a checkpoint. */
+/* The front of the training's state in a checkpoint.  The version changes with
+ * anything in the state. */
+enum { VG_STATE_VERSION = 1 };
+
 typedef struct {
+    uint32_t version;
     vg_learn learn;
     uint32_t sequences, steps, updates, clipped, falls, saturated, norm_q16;
     int32_t loss_q16;
@@ -255,7 +259,8 @@ void vg_gather(vg_train *t, const vg_gate *g, uint32_t row, int32_t d,
 void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
                    uint32_t begin, uint32_t end, int32_t *dr);
 
-/* Note a symbol in a list of at most n_in. */
+/* Note a symbol in a list of at most n_in, once: its mark is where it stands,
+ * counted from 1. */
 void vg_note(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n,
              uint32_t symbol);
 
@@ -285,6 +290,11 @@ static inline int32_t vg_master(int64_t x)
                                : (int32_t)x;
 }
 
+static inline int32_t vg_master_of(vg_sig hi, int16_t lo)
+{
+    return hi * 65536 + lo;
+}
+
 static inline void vg_set_master(int32_t x, vg_sig *hi, int16_t *lo)
 {
     x = vg_master(x);
@@ -292,10 +302,7 @@ static inline void vg_set_master(int32_t x, vg_sig *hi, int16_t *lo)
     *lo = (int16_t)(x - *hi * 65536);
 }
 
-/* ---- update.c ------------------------------------------------------- */
-
-/* Turn the gradients into an update, and forget them. */
-void vg_update(vg_train *t);
+/* ---- masters.c ------------------------------------------------------ */
 
 /* Lower a gate's exponent by one. */
 void vg_fall(vg_train *t, vg_gate *g);
@@ -303,10 +310,30 @@ void vg_fall(vg_train *t, vg_gate *g);
 /* Is some |hi| or |bias| of a gate at its limit or above? */
 int vg_exceeds(const vg_train *t, const vg_gate *g, int32_t hi, int32_t bias);
 
+/* ---- update.c ------------------------------------------------------- */
+
+/* Turn the gradients into an update, and forget them. */
+void vg_update(vg_train *t);
+
+/* ---- checkpoint.c ----------------------------------------------------- */
+
+/* Where the training's state is in m's blob and its length, null if there is
+ * none; and where the sections end that stay: before it. */
+const uint8_t *vg_state_find(const vg_model *m, uint32_t *sections,
+                             uint32_t *length);
+
+/* Can this state of the right length have come about?  If not, places in it
+ * may lead elsewhere.  Numbers are not looked at: none can do harm. */
+int vg_state_ok(const vg_model *m, const vg_learn *learn, const vg_plan *p,
+                const uint8_t *state);
+
+/* Go on from the state that lies in the arena. */
+void vg_state_resume(vg_train *t);
+
 /* ---- widen.c -------------------------------------------------------- */
 
 /* Bytes of m's blob without CRC, up to `sections`, with 16-bit weights. */
-uint32_t vg_widen_size(const vg_model *m, uint32_t sections);
+uint64_t vg_widen_size(const vg_model *m, uint32_t sections);
 
 /* Write it to `to`.  Weights of 8 bits are left out: zeros. */
 void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to);

@@ -203,11 +203,6 @@ static int32_t moved(update *u, int32_t master, int64_t change)
     return master;
 }
 
-static int32_t master_of(vg_sig hi, int16_t lo)
-{
-    return hi * 65536 + lo;
-}
-
 /* ---- a gate --------------------------------------------------------- */
 
 /* The columns of a span whose gradient may be other than 0, or, with moments,
@@ -271,7 +266,7 @@ static void update_span(update *u, const vg_gate *g, const vg_span *s)
                 *gradient = 0;
                 continue;
             }
-            vg_set_master(moved(u, master_of(*hi, *lo),
+            vg_set_master(moved(u, vg_master_of(*hi, *lo),
                                 change_of(u, gradient, moment, n,
                                           g->index + row * in_row + j)),
                           hi, lo);
@@ -297,46 +292,6 @@ static void update_biases(update *u, const vg_gate *g)
                             g->index + row * (g->columns + 1) + g->columns));
         u->full |= bias[row] >= BIAS_FULL || bias[row] <= -BIAS_FULL;
     }
-}
-
-/* ---- exponents ------------------------------------------------------ */
-
-int vg_exceeds(const vg_train *t, const vg_gate *g, int32_t hi, int32_t bias)
-{
-    const vg_sig *w = vg_sigs(t, g->weights);
-
-    for (uint32_t k = 0; k < g->rows * g->stride; k++)
-        if (w[k] >= hi || w[k] <= -hi)
-            return 1;
-    for (uint32_t row = 0; g->biases && row < g->rows; row++) {
-        const int32_t b = vg_ints(t, g->biases)[row];
-        if (b >= bias || b <= -bias)
-            return 1;
-    }
-    return 0;
-}
-
-static void halve(int32_t *x, uint32_t n)
-{
-    for (uint32_t k = 0; k < n; k++)
-        x[k] = (int32_t)fx_rs(x[k], 1);
-}
-
-void vg_fall(vg_train *t, vg_gate *g)
-{
-    vg_sig *hi = vg_sigs(t, g->weights);
-    int16_t *lo = vg_sigs(t, g->lo);
-    const uint32_t n = g->rows * g->stride;
-
-    (*(uint8_t *)vg_at(t, g->exp))--;
-    for (uint32_t k = 0; k < n; k++)
-        vg_set_master((int32_t)fx_rs(master_of(hi[k], lo[k]), 1), &hi[k],
-                      &lo[k]);
-    if (g->biases)
-        halve(vg_ints(t, g->biases), g->rows);
-    if (t->learn.rule != VG_MOMENTUM)
-        return;
-    halve(vg_ints(t, g->v), g->rows * (g->columns + (g->biases ? 1 : 0)));
 }
 
 /* ---- an update ------------------------------------------------------ */

@@ -12,12 +12,12 @@ static uint32_t growth(const vg_map *m, uint32_t n_gates)
     return m->bits == 8 ? weights - exps : 0;
 }
 
-uint32_t vg_widen_size(const vg_model *m, uint32_t sections)
+uint64_t vg_widen_size(const vg_model *m, uint32_t sections)
 {
     vg_walk w = vg_walk_start(m);
     vg_layer l;
     vg_readout r;
-    uint32_t size = sections;
+    uint64_t size = sections;
 
     for (uint32_t k = 0; k < m->n_layers; k++) {
         (void)vg_walk_layer(&w, &l);
