@@ -9,19 +9,8 @@
  *       $(find firmware/lib/vgrad/src -name '*.c') -o fuzz_blob &&
  *   mkdir -p crash-blobs && ./fuzz_blob -max_len=512 -timeout=5 crash-blobs
  */
+#include "crc.h"
 #include "exercise.h"
-
-static uint32_t crc32(const uint8_t *p, size_t n)
-{
-    uint32_t crc = 0xFFFFFFFF;
-
-    while (n--) {
-        crc ^= *p++;
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320 : 0);
-    }
-    return ~crc;
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
