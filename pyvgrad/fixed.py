@@ -1,8 +1,9 @@
 """Fixed-point arithmetic of ``docs/numbers.md`` on NumPy arrays.
 
 Arguments and results are int64 arrays of any shape, element by element, broadcast.
-``docs/numbers.md`` bounds every intermediate below 2^53, so int64 never overflows,
-and sums and products of int64, matrix products included, are exact in any order.
+``docs/numbers.md`` bounds every intermediate below 2^53, ``docs/numbers-learning.md``
+below 2^62, so int64 never overflows, and sums and products of int64, matrix products
+included, are exact in any order.
 
 The functions are correctly rounded.  They are evaluated in double and rounded once;
 a table is only admitted if every value is farther from the nearest tie than double
@@ -21,6 +22,7 @@ Reals = NDArray[np.float64]
 
 ONE_Q14 = 1 << 14
 C_LIMIT = 1 << 30  # of |c| in q20
+ERROR_LIMIT = (1 << 31) - 1  # of errors, derivatives and gradients in q24
 
 # No value reaches 2^17, where a unit in the last place of a double is 2^-36; NumPy's
 # exp and tanh err by fewer than 4 of them, exp of the argument's error none more.
@@ -28,20 +30,58 @@ _MARGIN = 2.0**-32
 
 
 def rs(x: Ints, n: Ints | int) -> Ints:
-    """floor((x + 2^(n-1)) / 2^n), half up; x itself for n = 0.  n is 0..47."""
-    half = np.left_shift(np.int64(1), n) >> 1
+    """floor((x + 2^(n-1)) / 2^n), half up; x itself for n = 0.
+
+    n is 0..62 and |x| < 2^62.
+    """
+    one = 1 << n if isinstance(n, int) else np.left_shift(np.int64(1), n)
+    half = one >> 1
     # NumPy shifts negative numbers arithmetically: the floor.
     return np.asarray(np.right_shift(np.add(x, half), n), np.int64)
 
 
 def sat16(x: Ints) -> Ints:
     """Clamp to int16, -32768 to 32767; the array stays int64."""
-    return np.clip(x, -32768, 32767)
+    return np.minimum(np.maximum(x, -32768), 32767)
 
 
 def sat30(x: Ints) -> Ints:
     """Clamp to +-2^30, the range of a carried state."""
-    return np.clip(x, -C_LIMIT, C_LIMIT)
+    return np.minimum(np.maximum(x, -C_LIMIT), C_LIMIT)
+
+
+def sat31(x: Ints) -> Ints:
+    """Clamp to +-(2^31 - 1), the range of errors, derivatives and gradients."""
+    return np.minimum(np.maximum(x, -ERROR_LIMIT), ERROR_LIMIT)
+
+
+def rs_sat31(x: Ints, n: Ints | int) -> Ints:
+    """sat31(rs(x, n)) for n from -31 to 62, where rs(x, n) is x * 2^-n below 0.
+
+    |x| < 2^62; what would overflow to the left is clamped first, to the same end.
+    """
+    n = np.asarray(n, np.int64)
+    if n.size and n.min() < 0:
+        small = np.clip(x, -(1 << 31), 1 << 31)
+        x = np.where(n < 0, small << np.maximum(-n, 0), x)
+        n = np.maximum(n, 0)
+    return sat31(rs(x, n))
+
+
+def rz(x: Ints, n: int) -> Ints:
+    """x / 2^n toward zero, so that what decays reaches 0."""
+    return np.asarray(np.sign(x) * (np.abs(x) >> n), np.int64)
+
+
+def bits(x: Ints) -> Ints:
+    """Binary digits of 0 <= x < 2^63, 0 of 0."""
+    high = np.asarray(x, np.int64) >> 32
+    # frexp of an integer below 2^53 is exact, and its exponent the number of digits.
+    return np.where(
+        high > 0,
+        32 + np.frexp(high.astype(np.float64))[1],
+        np.frexp((x & 0xFFFFFFFF).astype(np.float64))[1],
+    ).astype(np.int64)
 
 
 def half_up(x: Reals) -> Ints:

@@ -135,12 +135,16 @@ class IntModel:
         """
         batch = len(state.saturated)
         ints = raw_signals(narrowed(x), batch, self.model.shape.n_in).astype(np.int64)
-        y, logits, state, _ = self._step(state, ints)
+        y, logits, state, _ = self.step_gates(state, ints)
         return y, logits, state
 
-    def _step(
+    def step_gates(
         self, state: State, x: Ints
     ) -> tuple[Signals, Signals, State, list[Gates]]:
+        """As ``step``, of int64 x that is not checked, and the gates of each layer.
+
+        Gates are {letter: (batch, rows)} as in Trace, none for a cell without c.
+        """
         below, saturated = x, state.saturated
         c, r, gates = list(state.c), list(state.r), []
         for k, q in enumerate(self.model.layers):
@@ -190,7 +194,7 @@ class IntModel:
         y, logits = np.zeros((2, batch, T, n_out), np.int16)
         record = _Record(self, batch, T) if states or gates else None
         for t in range(T):
-            y[:, t], logits[:, t], after, by_layer = self._step(state, ints[:, t])
+            y[:, t], logits[:, t], after, by_layer = self.step_gates(state, ints[:, t])
             counted = np.where(t < ends, after.saturated, state.saturated)
             state = State(after.c, after.r, counted)
             if record is not None:

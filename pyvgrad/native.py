@@ -25,6 +25,39 @@ def library() -> ModuleType:
         ) from None
 
 
+class Core:
+    """A build of the core: its functions ``lib`` and cffi's view ``ffi`` of them."""
+
+    def __init__(self, module: ModuleType | None = None) -> None:
+        module = module or library()
+        self.ffi: Any = module.ffi
+        self.lib: Any = module.lib
+
+    def words(self, n: int) -> Any:
+        """Memory of n bytes, aligned for the core."""
+        return self.ffi.new("uint32_t[]", (n + 3) // 4)
+
+    def text(self, err: int) -> str:
+        """What a vg_err says."""
+        return str(self.ffi.string(self.lib.vg_err_text(err)).decode())
+
+    def check(self, err: int) -> int:
+        """The number itself; BlobError if it is a vg_err."""
+        if err < 0:
+            raise BlobError(f"the C core refuses this: {self.text(err)}")
+        return int(err)
+
+    def open(self, blob: bytes) -> tuple[Any, Any]:
+        """(memory with the blob, the vg_model on it); BlobError if it is refused.
+
+        The model is good as long as the memory is kept.
+        """
+        memory, model = self.words(len(blob)), self.ffi.new("vg_model *")
+        self.ffi.memmove(memory, blob, len(blob))
+        self.check(self.lib.vg_model_open(model, memory, len(blob)))
+        return memory, model
+
+
 class HostExecutor(Executor):
     """One sequence passing through a blob in the C core.
 
@@ -35,29 +68,16 @@ class HostExecutor(Executor):
     name = "host"
 
     def __init__(self, blob: bytes, module: ModuleType | None = None) -> None:
-        module = module or library()
-        self._ffi: Any = module.ffi
-        self._lib: Any = module.lib
-        self._blob = self._words(len(blob))
-        self._ffi.memmove(self._blob, blob, len(blob))
-        self._model = self._ffi.new("vg_model *")
-        self._check(self._lib.vg_model_open(self._model, self._blob, len(blob)))
+        core = Core(module)
+        self._ffi, self._lib, self._check = core.ffi, core.lib, core.check
+        self._blob, self._model = core.open(blob)
         self.arena_bytes = int(self._lib.vg_run_size(self._model))
         self.n_in, self.n_out = int(self._model.n_in), int(self._model.n_out)
-        self._arena = self._words(self.arena_bytes)
+        self._arena = core.words(self.arena_bytes)
         self._run = self._ffi.new("vg_run *")
         self._check(
             self._lib.vg_run_init(self._run, self._model, self._arena, self.arena_bytes)
         )
-
-    def _words(self, n: int) -> Any:
-        """Memory of n bytes, aligned for the core."""
-        return self._ffi.new("uint32_t[]", (n + 3) // 4)
-
-    def _check(self, err: int) -> None:
-        if err < 0:
-            text = self._ffi.string(self._lib.vg_err_text(err)).decode()
-            raise BlobError(f"the C core refuses this: {text}")
 
     def _in(self, x: Signals) -> Any:
         return self._ffi.from_buffer("vg_sig[]", x)

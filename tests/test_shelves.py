@@ -10,14 +10,15 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors cells fixed tasks.task",
+    "errors cells fixed tasks.task learning",
     "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots "
     "page progress",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build "
-    "blob defaults",
-    "link executor onnx_fixed",
+    "intloss intgate",
+    "blob defaults intback intupdate",
+    "link executor onnx_fixed intmethods",
     "train onnx_exact native intmodel",
-    "solve header onnx_export",
+    "solve header onnx_export native_run native_train intlearn",
     "onnx_run recall firmware",
     "accuracy device",
     "executors",

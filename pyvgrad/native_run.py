@@ -1,0 +1,101 @@
+"""Many sequences through a blob in the C core: one call a sequence, for tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyvgrad.blob import pack, parse
+from pyvgrad.native import Core
+from pyvgrad.qmodel import QModel
+from pyvgrad.signals import Signals, to_signals
+
+
+class HostRunner:
+    """Asks a blob; every sequence starts fresh unless said otherwise.
+
+    x are symbols (T,) uint16, raw signals (T, n_in) int16, or values (T, n_in) float in
+    the user's unit, which are clamped into the input range.  Sequences have a step at
+    least.  ``module`` is another build of the core (tests).  BlobError if the core
+    refuses the blob.
+    """
+
+    def __init__(self, blob: bytes, module: ModuleType | None = None) -> None:
+        self._core = Core(module)
+        self._model = parse(blob)
+        self._views: dict[tuple[bool, bool], _View] = {}
+        self.y_exp, self.logit_exp = self._model.y_exp, self._model.logit_exp
+
+    def y(self, x: NDArray[Any], *, last: bool = False) -> Signals:
+        """Outputs (T, n_out) of all steps, or (n_out,) of the last; raw / 2^y_exp."""
+        return self._view(False, last).run(self._signals(x), fresh=True)
+
+    def logits(
+        self, x: NDArray[Any], *, last: bool = False, fresh: bool = True
+    ) -> Signals:
+        """As ``y``, before the output function; raw / 2^logit_exp.
+
+        Not ``fresh``: from the state that the call before with the same ``last`` left.
+        """
+        return self._view(True, last).run(self._signals(x), fresh=fresh)
+
+    def _signals(self, x: NDArray[Any]) -> NDArray[Any]:
+        if x.dtype.kind == "f":
+            return to_signals(self._model, x)[0]
+        return np.ascontiguousarray(x)
+
+    def _view(self, logits: bool, last: bool) -> _View:
+        if (logits, last) not in self._views:
+            self._views[logits, last] = _View(
+                self._core, pack(_seen(self._model, logits, last))
+            )
+        return self._views[logits, last]
+
+
+def _seen(model: QModel, logits: bool, last: bool) -> QModel:
+    """The same model, whose y are its logits if asked, and in the mode asked."""
+    shape, readout = replace(model.shape, mode="last" if last else "sequence"), None
+    if model.readout is not None:
+        kind = "linear" if logits else model.shape.output
+        form = replace(model.readout.readout, output=kind)
+        readout = replace(model.readout, readout=form)
+        shape = replace(shape, readout=form)
+    return replace(model, shape=shape, readout=readout, sections=())
+
+
+class _View:
+    """One blob, opened once, and a run of it."""
+
+    def __init__(self, core: Core, blob: bytes) -> None:
+        self._ffi, self._lib, self._check = core.ffi, core.lib, core.check
+        self._memory, self._model = core.open(blob)
+        size = int(core.lib.vg_run_size(self._model))
+        self._arena, self._run = core.words(size), core.ffi.new("vg_run *")
+        self._check(core.lib.vg_run_init(self._run, self._model, self._arena, size))
+        self._last = bool(self._model.mode)
+        self._n_in, self._n_out = int(self._model.n_in), int(self._model.n_out)
+
+    def run(self, x: NDArray[Any], fresh: bool) -> Signals:
+        """Outputs of x in the blob's mode.  ValueError for another shape or type."""
+        steps = len(x)
+        y = np.empty((steps, self._n_out)[self._last :], np.int16)
+        out = self._ffi.from_buffer("vg_sig[]", y)
+        if fresh:
+            self._lib.vg_run_reset(self._run)
+        if x.dtype == np.uint16 and x.ndim == 1 and steps:
+            symbols = self._ffi.from_buffer("uint16_t[]", x)
+            if self._lib.vg_run_symbols(self._run, symbols, steps, out) < 0:
+                raise ValueError(f"a symbol is not below {self._n_in}")
+        elif x.dtype == np.int16 and x.ndim == 2 and x.shape[1] == self._n_in and steps:
+            signals = self._ffi.from_buffer("vg_sig[]", x)
+            self._lib.vg_run_steps(self._run, signals, steps, out)
+        else:
+            raise ValueError(
+                f"x is {x.dtype} {x.shape}, not uint16 symbols (T,) or int16 signals "
+                f"(T, {self._n_in})"
+            )
+        return y
