@@ -11,3 +11,7 @@ class BlobError(VgradError):
 
 class DeviceError(VgradError):
     """A board, an emulator or a tool chain that is missing or does not answer."""
+
+
+class RoomError(DeviceError):
+    """A board whose RAM does not hold what it is asked to do."""

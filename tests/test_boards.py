@@ -1,19 +1,25 @@
 """Real boards: the Arduino port, and flash, as far as they can be tried without one."""
 
 import configparser
+import fcntl
 import json
 import re
 import shutil
 import subprocess
 import sys
+import termios
+import time
 
 import pytest
 from tiny_model import TinyModel
 
 from pyvgrad import cli, firmware, link
 from pyvgrad.device import MACHINES
+from pyvgrad.device_train import DeviceTrainer
 from pyvgrad.errors import DeviceError
 from pyvgrad.header import header
+from pyvgrad.learning import Learn
+from pyvgrad.native_train import HostTrainer
 
 FIRMWARE = firmware.FIRMWARE
 LIB = FIRMWARE / "lib" / "vgrad"
@@ -151,21 +157,27 @@ def test_all_real_boards_have_the_arduino_port():
     assert "-W" not in "".join(ini[f"env:{board}"]["build_flags"] for board in BOARDS)
 
 
-def test_the_arduino_port_answers_on_a_stand_in_of_the_core(arduino):
-    """The whole application: C and C++ linked, no byte lost in buffers of 64."""
-    port, stand_in = FIRMWARE / "src" / "board_arduino.cpp", arduino / "Arduino.cpp"
+@pytest.fixture
+def stand_in(arduino):
+    """The whole application, C and C++ linked, on a stand-in of an Arduino core."""
+    port, core = FIRMWARE / "src" / "board_arduino.cpp", arduino / "Arduino.cpp"
     own = [p for p in FIRMWARE.glob("src/*.c") if not p.name.startswith("board_")]
     flags = ["-DARDUINO=10819", f"-I{arduino}", f"-I{LIB / 'include'}"]
     for compiler, sources in (
         (["cc", "-std=c99"], [*own, *LIB.glob("src/*.c")]),
-        (["c++", "-std=gnu++14", f"-I{port.parent}"], [port, stand_in]),
+        (["c++", "-std=gnu++14", f"-I{port.parent}"], [port, core]),
     ):
         command = [*compiler, *STRICT, *flags, "-c", *sources]
         subprocess.run(command, cwd=arduino, check=True)
     program = arduino / "program"
     subprocess.run(["c++", "-o", program, *arduino.glob("*.o")], check=True)
+    return str(program)
+
+
+def test_the_arduino_port_answers_on_a_stand_in_of_the_core(stand_in):
+    """No byte is lost in buffers of 64."""
     blob, (y, _) = MODEL.blob(), MODEL.run(MODEL.x)
-    opened = link.Link(link.ProgramChannel([str(program)]))
+    opened = link.Link(link.ProgramChannel([stand_in]))
     told = opened.greet()
     opened.line, opened.ahead = int(told["line"]), int(told["ahead"])
     assert (opened.ahead, told["core"], told["ram"]) == (63, "unknown", "7168")
@@ -177,6 +189,30 @@ def test_the_arduino_port_answers_on_a_stand_in_of_the_core(arduino):
     with pytest.raises(DeviceError, match="refuses 'stack': board"):
         opened.ask(["stack"])
     opened.close()
+
+
+class Wire(link.ProgramChannel):
+    """As slow as a serial line: a byte more comes when the board has taken those."""
+
+    def send(self, data):
+        for k in range(0, len(data), 16):
+            while fcntl.ioctl(self._in, termios.FIONREAD, bytes(4)) != bytes(4):
+                time.sleep(1e-4)
+            super().send(data[k : k + 16])
+
+
+def test_the_arduino_port_learns_on_a_stand_in_of_the_core(stand_in, monkeypatch):
+    monkeypatch.setattr("pyvgrad.board._start", lambda *_: Wire([stand_in]))
+    learn = Learn("tbptt", loss="mse", k1=2, k2=5, rate_q24=1 << 22, clip_q16=1 << 16)
+    target = (MODEL.run(MODEL.x)[0] // 2).astype("int16")
+    with (
+        DeviceTrainer(BLOB, learn, "/dev/tty7") as there,
+        HostTrainer(BLOB, learn) as here,
+    ):
+        assert there._board.line < 63
+        updates = [t.teach(MODEL.x, target) for t in (there, here)]
+        assert updates == [len(target) // 2] * 2
+        assert there.checkpoint() == here.checkpoint()
 
 
 # ---- flash ---------------------------------------------------------------

@@ -81,6 +81,15 @@ int take_signals(const char *arg, int16_t *x, uint32_t n)
     return *arg == '\0';
 }
 
+int16_t *signals_in_place(char *text, uint32_t n)
+{
+    /* 4 digits are read before their 2 bytes are written, at most one byte
+     * further on: no digit is overwritten unread */
+    int16_t *x = (int16_t *)(void *)(text + ((uintptr_t)text & 1u));
+
+    return n > 0 && take_signals(text, x, n) ? x : 0;
+}
+
 uint32_t take_bytes(const char *arg, uint8_t *to, uint32_t size)
 {
     uint32_t len = (uint32_t)strlen(arg), byte, i;

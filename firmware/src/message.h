@@ -14,6 +14,7 @@ enum reason {
     MESSAGE_ARGUMENT, /* missing, too many, or of the wrong kind or length */
     MESSAGE_MEMORY,   /* does not fit in the board's RAM */
     MESSAGE_MODEL,    /* no model is open */
+    MESSAGE_TRAINING, /* no training has begun */
     MESSAGE_BOARD     /* this board has no such thing */
 };
 
@@ -36,6 +37,10 @@ int take_hex(const char **arg, uint32_t digits, uint32_t *value);
 
 /* Take exactly n signals; 0 if arg holds anything else. */
 int take_signals(const char *arg, int16_t *x, uint32_t n);
+
+/* Turn text, exactly 4 n digits, into n signals where it stands, n > 0; null if
+ * it holds anything else.  The digits are lost. */
+int16_t *signals_in_place(char *text, uint32_t n);
 
 /* Take one or more bytes, up to size; returns how many, or 0, with to as it
  * was, if arg holds anything else. */

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "board.h"
+#include "learning.h"
+#include "running.h"
 #include "stack.h"
 
 #ifdef VG_MODEL_HEADER /* a model in flash: pyvgrad export --header */
@@ -37,8 +39,8 @@ void protocol_init(struct protocol *p, void *pool, uint32_t size, uint32_t line,
 void protocol_refuse(struct protocol *p, int reason)
 {
     static const char *const text[] = {
-        "ok",       "damaged", "long",  "form",  "verb",
-        "argument", "memory",  "model", "board",
+        "ok",       "damaged", "long",  "form",     "verb",
+        "argument", "memory",  "model", "training", "board",
     };
 
     answer_begin(&p->answer, p->id);
@@ -52,8 +54,7 @@ void protocol_refuse(struct protocol *p, int reason)
     answer_end(&p->answer);
 }
 
-/* Begin the answer to a request that succeeded. */
-static struct answer *ok(struct protocol *p)
+struct answer *protocol_ok(struct protocol *p)
 {
     answer_begin(&p->answer, p->id);
     answer_text(&p->answer, "ok");
@@ -64,7 +65,7 @@ static struct answer *ok(struct protocol *p)
 
 static int hello(struct protocol *p, const char *arg)
 {
-    struct answer *a = ok(p);
+    struct answer *a = protocol_ok(p);
 
     (void)arg;
     answer_text(a, "pyvgrad");
@@ -87,9 +88,9 @@ static int load(struct protocol *p, const char *arg)
         return MESSAGE_ARGUMENT;
     if (size > p->pool_size)
         return MESSAGE_MEMORY;
-    p->is_open = 0;
+    p->is_open = p->is_training = 0;
     p->blob_size = size;
-    (void)ok(p);
+    (void)protocol_ok(p);
     return MESSAGE_OK;
 }
 
@@ -100,7 +101,7 @@ static int blob(struct protocol *p, const char *arg)
     if (!take_number(&arg, &at) || at > p->blob_size ||
         !take_bytes(arg, p->pool + at, p->blob_size - at))
         return MESSAGE_ARGUMENT;
-    (void)ok(p);
+    (void)protocol_ok(p);
     return MESSAGE_OK;
 }
 
@@ -116,8 +117,8 @@ static int open_model(struct protocol *p, const void *at, uint32_t size,
     err = vg_model_open(&p->model, at, size);
     if (err)
         return err;
-    p->is_open = 0;   /* until there is an arena */
-    p->blob_size = 0; /* no more bytes go there */
+    p->is_open = p->is_training = 0; /* until there is an arena */
+    p->blob_size = 0;                /* no more bytes go there */
     arena = align4((uint32_t)vg_run_size(&p->model));
     values = max(2u * ((uint32_t)p->model.n_in + p->model.n_out),
                  max(6u * (uint32_t)p->model.n_in, p->model.state_size));
@@ -128,7 +129,7 @@ static int open_model(struct protocol *p, const void *at, uint32_t size,
         return err;
     p->values = p->pool + used + arena;
     p->is_open = 1;
-    a = ok(p);
+    a = protocol_ok(p);
     answer_number(a, "n_in=", p->model.n_in);
     answer_number(a, "n_out=", p->model.n_out);
     answer_number(a, "state=", p->model.state_size);
@@ -150,132 +151,47 @@ static int open_flash(struct protocol *p, const char *arg)
     return open_model(p, flash_blob, FLASH_SIZE, 0);
 }
 
-static int reset(struct protocol *p, const char *arg)
-{
-    (void)arg;
-    vg_run_reset(&p->run);
-    (void)ok(p);
-    return MESSAGE_OK;
-}
-
-static int step(struct protocol *p, const char *arg)
-{
-    vg_sig *x = (vg_sig *)(void *)p->values;
-    vg_sig *y = x + p->model.n_in;
-    struct answer *a;
-
-    if (!take_signals(arg, x, p->model.n_in))
-        return MESSAGE_ARGUMENT;
-    vg_run_step(&p->run, x, y);
-    a = ok(p);
-    answer_signals(a, y, p->model.n_out);
-    answer_signals(a, vg_run_logits(&p->run), p->model.n_out);
-    return MESSAGE_OK;
-}
-
-static void answer_state(struct protocol *p)
-{
-    int32_t len = vg_run_save(&p->run, p->values, p->model.state_size);
-
-    answer_bytes(&p->answer, p->values, len > 0 ? (uint32_t)len : 0);
-}
-
-static int trace(struct protocol *p, const char *arg)
-{
-    int reason = step(p, arg);
-
-    if (reason == MESSAGE_OK)
-        answer_state(p);
-    return reason;
-}
-
-static int save(struct protocol *p, const char *arg)
-{
-    (void)arg;
-    (void)ok(p);
-    answer_state(p);
-    return MESSAGE_OK;
-}
-
-/* Only what came whole and in order is ever restored. */
-static int state(struct protocol *p, const char *arg)
-{
-    uint32_t at, len;
-
-    if (!take_number(&arg, &at) || (at != 0 && at != p->state_len))
-        return MESSAGE_ARGUMENT;
-    len = take_bytes(arg, p->values + at, p->model.state_size - at);
-    if (len == 0)
-        return MESSAGE_ARGUMENT;
-    p->state_len = at + len;
-    (void)ok(p);
-    return MESSAGE_OK;
-}
-
-static int restore(struct protocol *p, const char *arg)
-{
-    int err;
-
-    (void)arg;
-    if (p->state_len != p->model.state_size)
-        return MESSAGE_ARGUMENT;
-    err = vg_run_restore(&p->run, p->values, p->state_len);
-    if (err)
-        return err;
-    (void)ok(p);
-    return MESSAGE_OK;
-}
-
-static int saturated(struct protocol *p, const char *arg)
-{
-    (void)arg;
-    answer_number(ok(p), "", p->run.saturated);
-    return MESSAGE_OK;
-}
-
-static int scale(struct protocol *p, const char *arg)
-{
-    int32_t *count = (int32_t *)(void *)p->values;
-    vg_sig *x = (vg_sig *)(void *)(count + p->model.n_in);
-    uint32_t i, raw;
-    struct answer *a;
-    int clamped;
-
-    for (i = 0; i < p->model.n_in; i++) {
-        if (!take_hex(&arg, 8, &raw))
-            return MESSAGE_ARGUMENT;
-        memcpy(&count[i], &raw, sizeof raw);
-    }
-    if (*arg)
-        return MESSAGE_ARGUMENT;
-    clamped = vg_model_scale(&p->model, count, x);
-    a = ok(p);
-    answer_signals(a, x, p->model.n_in);
-    answer_number(a, "", (uint32_t)clamped);
-    return MESSAGE_OK;
-}
-
 static int stack(struct protocol *p, const char *arg)
 {
     (void)arg;
     if (!board.stack)
         return MESSAGE_BOARD;
-    answer_number(ok(p), "", stack_used());
+    answer_number(protocol_ok(p), "", stack_used());
     return MESSAGE_OK;
 }
 
+enum { NOTHING, A_MODEL, A_TRAINING };
+
 static const struct verb {
-    char name[10];
-    uint8_t needs_model, has_argument;
+    char name[11];
+    uint8_t needs, has_argument;
     int (*act)(struct protocol *p, const char *arg);
 } verbs[] = {
-    {"step", 1, 1, step},           {"trace", 1, 1, trace},
-    {"reset", 1, 0, reset},         {"save", 1, 0, save},
-    {"state", 1, 1, state},         {"restore", 1, 0, restore},
-    {"saturated", 1, 0, saturated}, {"scale", 1, 1, scale},
-    {"hello", 0, 0, hello},         {"load", 0, 1, load},
-    {"blob", 0, 1, blob},           {"open", 0, 0, open_ram},
-    {"flash", 0, 0, open_flash},    {"stack", 0, 0, stack},
+    {"teach", A_TRAINING, 1, learning_teach},
+    {"end", A_TRAINING, 0, learning_end},
+    {"counters", A_TRAINING, 0, learning_counters},
+    {"seal", A_TRAINING, 0, learning_seal},
+    {"checkpoint", A_TRAINING, 0, learning_checkpoint},
+    {"fetch", A_TRAINING, 1, learning_fetch},
+    {"rate", A_TRAINING, 1, learning_rate},
+    {"tune", A_TRAINING, 1, learning_tune},
+    {"settings", A_TRAINING, 0, learning_settings},
+    {"train", NOTHING, 1, learning_train},
+    {"resume", NOTHING, 0, learning_resume},
+    {"step", A_MODEL, 1, running_step},
+    {"trace", A_MODEL, 1, running_trace},
+    {"reset", A_MODEL, 0, running_reset},
+    {"save", A_MODEL, 0, running_save},
+    {"state", A_MODEL, 1, running_state},
+    {"restore", A_MODEL, 0, running_restore},
+    {"saturated", A_MODEL, 0, running_saturated},
+    {"scale", A_MODEL, 1, running_scale},
+    {"hello", NOTHING, 0, hello},
+    {"load", NOTHING, 1, load},
+    {"blob", NOTHING, 1, blob},
+    {"open", NOTHING, 0, open_ram},
+    {"flash", NOTHING, 0, open_flash},
+    {"stack", NOTHING, 0, stack},
 };
 
 static int act(struct protocol *p, const struct request *r)
@@ -287,12 +203,16 @@ static int act(struct protocol *p, const struct request *r)
 
         if (strcmp(r->verb, v->name) != 0)
             continue;
-        if (v->needs_model && !p->is_open)
+        if (v->needs == A_MODEL && !p->is_open)
             return MESSAGE_MODEL;
+        if (v->needs == A_TRAINING && !p->is_training)
+            return MESSAGE_TRAINING;
         if (v->has_argument != (*r->arg != '\0'))
             return MESSAGE_ARGUMENT;
-        if (v->act != state && v->act != restore)
+        if (v->act != running_state && v->act != running_restore)
             p->state_len = 0; /* it may write where the pieces lie */
+        if (v->act != learning_fetch)
+            p->sealed = 0; /* good until the next call on the training */
         return v->act(p, r->arg);
     }
     return MESSAGE_VERB;
@@ -303,6 +223,7 @@ void protocol_line(struct protocol *p, char *line, uint32_t len)
     struct request request;
     int reason = request_parse(&request, line, len);
 
+    p->line = line;
     p->id = request.id;
     if (reason == MESSAGE_OK)
         reason = act(p, &request);

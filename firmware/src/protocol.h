@@ -7,12 +7,14 @@
 #include "message.h"
 #include "vgrad.h"
 
-enum { PROTOCOL_VERSION = 1 };
+enum { PROTOCOL_VERSION = 2 };
 
-/* The pool holds: blob, if it was sent | arena | values of one step. */
+/* The pool holds: blob, if it was sent | arena | values of one step; in a
+ * training the arena alone, the blob in it. */
 struct protocol {
     struct answer answer;
     uint32_t id;   /* of the request being answered */
+    char *line;    /* the request, cut in place */
     uint8_t *pool; /* 4-byte aligned */
     uint32_t pool_size;
     uint32_t line_size;
@@ -22,6 +24,10 @@ struct protocol {
     vg_run run;
     uint8_t *values;    /* behind the arena: x and y, or a state */
     uint32_t state_len; /* bytes of a state that have come */
+    int is_training;    /* then no model is open */
+    vg_train train;
+    const uint8_t *sealed; /* what "fetch" reads, or null */
+    uint32_t sealed_size;
 };
 
 /* Set up pool[size] with no model open.  line is the longest request. */
@@ -34,5 +40,8 @@ void protocol_line(struct protocol *p, char *line, uint32_t len);
 
 /* Answer a request that cannot be read, with a reason. */
 void protocol_refuse(struct protocol *p, int reason);
+
+/* For a verb: begin the answer to a request that succeeded. */
+struct answer *protocol_ok(struct protocol *p);
 
 #endif

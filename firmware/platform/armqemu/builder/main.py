@@ -54,6 +54,7 @@ env.Append(
 )
 
 elf = env.BuildProgram()
+env.Depends(elf, env["LDSCRIPT_PATH"])
 AlwaysBuild(env.Alias("buildprog", elf, elf))
 env.AddPlatformTarget(
     "size", elf, env.VerboseAction("$SIZEPRINTCMD", "Sizes of $SOURCE"), "Program size"
