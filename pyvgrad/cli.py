@@ -17,7 +17,7 @@ except ImportError:
     sys.stderr.write("pyvgrad: its commands need typer: pip install pyvgrad[cli]\n")
     sys.exit(2)
 
-from pyvgrad import cli_blob, cli_make
+from pyvgrad import cli_blob, cli_board, cli_learn, cli_make
 from pyvgrad.cli_io import say
 from pyvgrad.errors import VgradError
 
@@ -40,11 +40,21 @@ _add(
     "train long-lag --lag 10 -o M.vg",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
+_add(
+    cli_learn.learn,
+    "learn embedded-reber --seeds 10 -o M.vg",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 _add(cli_blob.export, "export M.vg --onnx M.exact.onnx --header M.h")
 _add(cli_blob.info, "info demo/embedded-reber.vg")
 _add(cli_blob.run, "run M.vg X.npz -o Y.npz --on m4")
 _add(cli_blob.verify, "verify M.vg --x X.npz --on numpy,host,onnx,m4")
 _add(cli_make.flash, "flash nucleo_f446re M.vg --port /dev/ttyACM0")
+_add(
+    cli_board.monitor,
+    "monitor /dev/ttyACM0 embedded-reber --log reber.jsonl",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 
 
 def main() -> NoReturn:

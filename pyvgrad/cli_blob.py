@@ -12,19 +12,33 @@ from pyvgrad import blob as blobs
 from pyvgrad import verify as agreement_of
 from pyvgrad.accuracy import Error, accuracy
 from pyvgrad.cells import Layer
-from pyvgrad.cli_io import Blob, Json, On, Strict, answer, executor_list, warn_clamped
+from pyvgrad.cli_io import (
+    Blob,
+    Json,
+    On,
+    Strict,
+    answer,
+    executor_list,
+    say,
+    warn_clamped,
+)
 from pyvgrad.executors import Model
 from pyvgrad.files import Dataset, check_writable, read_dataset, write_bytes, write_npz
+from pyvgrad.learning import Learn
 from pyvgrad.progress import Reporter
 from pyvgrad.qmodel import QModel
 from pyvgrad.signals import Signals, to_signals
 from pyvgrad.verify import Watcher
+from pyvgrad.verify_learn import agree_learning, learning_lines
 
 # ---- info ----------------------------------------------------------------
 
 
-def describe(blob: bytes) -> dict[str, Any]:
-    """What is inside a blob and what it costs: the fields of ``info --json``."""
+def describe(blob: bytes, k2: int = 32) -> dict[str, Any]:
+    """What is inside a blob and what it costs: the fields of ``info --json``.
+
+    ``k2`` is the length of the tape that training by tbptt is asked for.
+    """
     from pyvgrad.native import HostExecutor
 
     model = blobs.parse(blob)
@@ -44,11 +58,21 @@ def describe(blob: bytes) -> dict[str, Any]:
         "blob_bytes": int.from_bytes(blob[8:12], "little"),
         "run_bytes": run_bytes,
         "state_bytes": state_bytes,
-        "train_bytes": {"tbptt": None, "rtrl97": None},  # this version only runs
+        "train_bytes": _train_bytes(blob, shape.output, k2),
+        "train_k2": k2,
         "exponents": {"x": model.x_exp, "y": model.y_exp, "logits": model.logit_exp},
         "blob_version": blobs.VERSION,
         "crc": f"{blobs.crc(blob):08x}",
     }
+
+
+def _train_bytes(blob: bytes, output: str, k2: int) -> dict[str, int | None]:
+    """The arenas of both methods with plain SGD; None where a method is undefined."""
+    from pyvgrad.native_train import train_bytes
+
+    loss = "mse" if output == "linear" else "cross-entropy"
+    settings = [Learn(loss=loss, k2=k2), Learn(method="rtrl97", loss=loss)]
+    return {s.method: train_bytes(blob, s) for s in settings}
 
 
 def _cell(layer: Layer) -> str:
@@ -62,9 +86,15 @@ def _macs(model: QModel) -> int:
     return int(sum(w.size for w in matrices + readout))
 
 
-def info(path: Blob, as_json: Json = False) -> int:
-    """Say what is inside a blob and what it costs."""
-    found = describe(blobs.read(path))
+def info(
+    path: Blob,
+    k2: Annotated[
+        int, typer.Option(min=1, max=65535, help="Steps of the tape of tbptt.")
+    ] = 32,
+    as_json: Json = False,
+) -> int:
+    """Say what is inside a blob and what it costs to run it and to train it."""
+    found = describe(blobs.read(path), k2)
     width = max(map(len, found))
     lines = [f"{key:<{width}}  {_plain(value)}" for key, value in found.items()]
     answer(found, as_json, lines)
@@ -77,7 +107,7 @@ def _plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if value is None:
-        return "(not in this version)"
+        return "(not for this model)"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -196,14 +226,21 @@ def verify(
     float_path: Annotated[
         Path | None, typer.Option("--float", help="The trained float model, ONNX.")
     ] = None,
+    learn: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="STEPS", help="Train it, too; compare weights."),
+    ] = None,
     strict: Strict = False,
     as_json: Json = False,
 ) -> int:
     """Run one blob on many executors and compare every integer.
 
-    Exit code 1 if one bit differs.  The reference is the NumPy integer model.
+    With --learn every method, rule and loss that the model admits trains it for STEPS
+    steps, on the same inputs with targets from a seed; onnx is left out of that.  Exit
+    code 1 if one bit differs.  The reference is the NumPy integer model.
     """
     names = executor_list(on)
+    trainers = [] if learn is None else _trainers(names)
     blob = blobs.read(path)
     model = blobs.parse(blob)
     if x is None:
@@ -218,9 +255,28 @@ def verify(
     with Reporter() as says:
         watcher = _Bars(says, len(signals))
         agreement = agreement_of.agree(blob, signals, lengths, names, watcher=watcher)
+        learnt = None
+        if learn is not None:
+            learnt = agree_learning(
+                blob, signals, lengths, learn, trainers, progress=says.update
+            )
     result = agreement.as_dict() | {"float": against}
-    answer(result, as_json, agreement_of.lines(agreement) + _error_lines(against))
-    return 0 if agreement.ok else 1
+    lines = agreement_of.lines(agreement) + _error_lines(against)
+    if learnt is not None:
+        result["learn"] = learnt.as_dict()
+        lines += learning_lines(learnt)
+    answer(result, as_json, lines)
+    return 0 if agreement.ok and (learnt is None or learnt.ok) else 1
+
+
+def _trainers(names: list[str]) -> list[str]:
+    """The executors that train, which onnx does not.  ValueError if there is none."""
+    found = [name for name in names if name != "onnx"]
+    if not found:
+        raise ValueError("onnx does not train; for --learn give --on host, or a core")
+    if len(found) < len(names):
+        say("pyvgrad: onnx does not train and is left out of --learn")
+    return found
 
 
 class _Bars(Watcher):

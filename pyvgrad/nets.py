@@ -13,6 +13,7 @@ from pyvgrad.cells import LSTM97, Fields, Layer, Readout, Shape
 
 FEEDBACK = replace(LSTM97, recurrent=True, feedback=True)
 IN_GATES_ONLY = Fields("s", "identity", False, False, recurrent=False)
+LAG_CELLS = Fields("4s-2", "identity", False, False, recurrent=False)
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,34 @@ NETS: dict[str, Net] = {
         0.2,
         {"o": tuple(-0.5 * k for k in range(1, 9))},
     ),
+    "hs97-3x2-softmax": Net(
+        _memory(3, 2, "softmax", replace(FEEDBACK, squash_h="identity")),
+        "H&S97 experiment 1, h the identity, softmax",
+        0.2,
+        {"o": (-1.0, -2.0, -3.0)},
+    ),
     "rtrl-1": Net(_rtrl, f"{_LAG}: one recurrent unit"),
     "long-lag": Net(
         _memory(1, 1, fields=IN_GATES_ONLY, gate_biases=False, shortcuts=True),
         f"{_LAG}: one cell, an input gate",
+    ),
+    "long-lag-2": Net(
+        _memory(
+            2,
+            1,
+            fields=LAG_CELLS,
+            gate_biases=False,
+            out_biases=True,
+            shortcuts=True,
+        ),
+        f"{_LAG}: two cells, g in +-2, output biases",
+        0.2,
+        {"y": (-3.0,)},
+    ),
+    "long-lag-2-softmax": Net(
+        _memory(2, 1, "softmax", LAG_CELLS, gate_biases=False, shortcuts=True),
+        f"{_LAG}: two cells, g in +-2, softmax",
+        0.2,
     ),
     "distractors": Net(_memory(2, 1, gate_biases=False), "H&S97 experiment 2c"),
     "adding": Net(

@@ -27,26 +27,28 @@ def quantize(
     *,
     weight_bits: int = 16,
     x_exp: int = 14,
+    h_exp: int = 11,
     calibration: NDArray[Any] | None = None,
     lengths: NDArray[Any] | None = None,
 ) -> QModel:
     """Round a float model to integers.
 
     ``calibration`` x (N, T, n_in) sets the exponents of unbounded signals; steps from
-    ``lengths`` (N,) on, where given, do not count.  Without it they are 11, and 9 for
-    the logits of a softmax.
+    ``lengths`` (N,) on, where given, do not count.  Without it they are ``h_exp`` for
+    states, 11 for linear outputs, and 9 for the logits of a softmax.
 
     ValueError for parameters that do not fit the shape, that are not finite, or that
     are too large for the integers.
     """
-    if weight_bits not in _WEIGHT_LIMIT or not 0 <= x_exp <= 14:
+    exps_fit = all(0 <= e <= 14 for e in (x_exp, h_exp))
+    if weight_bits not in _WEIGHT_LIMIT or not exps_fit:
         raise ValueError(
-            "weights have 8 or 16 bits and x_exp is 0 to 14, "
-            f"not {weight_bits} and {x_exp}"
+            "weights have 8 or 16 bits, x_exp and h_exp are 0 to 14, "
+            f"not {weight_bits}, {x_exp} and {h_exp}"
         )
     check_params(shape, params)
     _refuse_not_finite(params)
-    h_exps, logit_exp = _signal_exps(shape, params, calibration, lengths)
+    h_exps, logit_exp = _signal_exps(shape, params, h_exp, calibration, lengths)
     layers: list[QLayer] = []
     below = [x_exp] * shape.n_in
     for index, (layer, p) in enumerate(
@@ -92,12 +94,13 @@ def _refuse_not_finite(params: Params) -> None:
 def _signal_exps(
     shape: Shape,
     params: Params,
+    h_exp: int,
     calibration: NDArray[Any] | None,
     lengths: NDArray[Any] | None,
 ) -> tuple[list[int], int]:
     """(h_exp of each layer, logit_exp)."""
     bounded = [layer.bounded for layer in shape.layers]
-    h_exps = [14 if b else 11 for b in bounded]
+    h_exps = [14 if b else h_exp for b in bounded]
     logit_exp = {"linear": 11, "logistic": 11, "softmax": 9}[shape.output]
     free_logits = shape.readout is not None and shape.output != "logistic"
     if calibration is None or (all(bounded) and not free_logits):

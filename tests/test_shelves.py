@@ -10,23 +10,27 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors cells fixed tasks.task learning",
+    "errors cells fixed tasks.task learning tasks.lesson",
     "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots "
     "page progress",
-    "tasks optim grad signals state dequantize quantize blob_format onnx_build "
+    "tasks.order tasks.adding",
+    "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
     "blob defaults intback intupdate",
-    "link executor onnx_fixed intmethods",
-    "train onnx_exact native intmodel",
+    "link executor onnx_fixed recipes intmethods",
+    "train onnx_exact native intmodel differences",
     "solve header onnx_export native_run native_train intlearn",
     "onnx_run recall firmware",
     "board",
-    "accuracy device device_train",
-    "executors",
-    "verify report cli_io",
+    "accuracy device device_train live monitor",
+    "executors learn",
+    "learn_seeds",
+    "verify verify_learn report cli_io",
     "demo cli_blob",
     "demo_page",
     "cli_make",
+    "cli_learn",
+    "cli_board",
     "cli",
     "__main__",
 ]

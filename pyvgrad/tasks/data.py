@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyvgrad.tasks.lesson import IntTask, Lesson, ask_set, class_wins
+from pyvgrad.tasks.lesson import classes_win as int_classes_win
+from pyvgrad.tasks.lesson import within as int_within
 from pyvgrad.tasks.task import Bools, Floats, Ints, Outputs, Sequences, Task
 
 MAX_OUTPUTS = 32767  # of a readout
@@ -84,3 +87,39 @@ def from_arrays(
     sizes = x.shape[2], targets.shape[2]
     task = Task("data", *sizes, output, draw, {"all": every}, criterion)
     return task, "last" if last else "sequence"
+
+
+def int_from_arrays(
+    x: Floats,
+    lengths: Ints,
+    y: NDArray[Any],
+    n_out: int | None = None,
+    tolerance: float = 0.25,
+) -> IntTask:
+    """The same for learning in integers; ``n_out`` outputs, None for the fewest.
+
+    ValueError as ``from_arrays``, and for classes beyond n_out.
+    """
+    task, mode = from_arrays(x, lengths, y, tolerance)
+    outputs = task.n_out if n_out is None else n_out
+    classes, last = y.dtype.kind in "iu", mode == "last"
+    if classes and task.n_out > outputs:
+        raise ValueError(f"y has class {task.n_out - 1}, the model {outputs} outputs")
+    lessons = [
+        Lesson.at_end(x[k, :n], y[k]) if last else Lesson(x[k, :n], y[k, :n])
+        for k, n in enumerate(lengths)
+    ]
+    right = int_within(tolerance, last=False)
+    if classes:
+        right = class_wins if last else int_classes_win
+    ask = ask_set(lessons, right)
+    return IntTask(
+        "data",
+        task.n_in,
+        outputs if classes else task.n_out,
+        lambda rng: lessons[rng.integers(len(lessons))],
+        lambda asked, _: ask(asked),
+        steps=int(lengths.max()),
+        symbols=False,
+        mode=mode,
+    )

@@ -1,8 +1,8 @@
-"""Long time lags without noise: Hochreiter and Schmidhuber 1997, experiment 2a.
+"""Long time lags: Hochreiter and Schmidhuber 1997, experiments 2a, 2b and 2c.
 
-The two sequences (y, a1 .. a_{p-1}, y) and (x, a1 .. a_{p-1}, x), each with probability
-0.5; predict the next symbol at every step.  Only the last step needs the first symbol,
-p steps before.
+2a: the two sequences (y, a1 .. a_{p-1}, y) and (x, a1 .. a_{p-1}, x), each with
+probability 0.5; predict the next symbol at every step.  Only the last step needs the
+first symbol, p steps before.
 """
 
 from __future__ import annotations
@@ -12,6 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyvgrad.tasks.lesson import (
+    Asked,
+    IntTask,
+    Lesson,
+    Verdict,
+    ask_fresh,
+    within,
+)
 from pyvgrad.tasks.task import Bools, Outputs, Sequences, Task, from_symbols
 
 
@@ -67,3 +75,92 @@ def long_lag(seed: int = 0, lag: int = 100, criterion: str = "always") -> Task:
     n = lag + 1
     correct = CRITERIA[criterion]
     return Task("long-lag", n, n, "logistic", draw, {"all": both}, correct)
+
+
+# ---- in integers ---------------------------------------------------------
+
+_QUARTER = 0.25
+
+
+def _check_lag(lag: int) -> None:
+    if not 2 <= lag <= 32766:
+        raise ValueError(f"a lag is from 2 to 32766, not {lag}")
+
+
+def int_long_lag(seed: int = 0, lag: int = 100, criterion: str = "always") -> IntTask:
+    """Experiment 2a, as ``long_lag``; the test asks both sequences.
+
+    ``at_end`` of its verdict is the criterion of table 11.  ``seed`` draws nothing.
+    """
+    _check_lag(lag)
+    if criterion not in CRITERIA:
+        raise ValueError(
+            f"criterion must be one of {list(CRITERIA)}, not {criterion!r}"
+        )
+    middle = np.arange(2, lag + 1)
+    both = [Lesson.of_symbols(np.array([k, *middle, k])) for k in (0, 1)]
+    always, at_end = within(_QUARTER, last=False), within(_QUARTER, last=True)
+
+    def test(asked: Asked, _: np.random.Generator) -> Verdict:
+        end = all(at_end(asked, one) for one in both)
+        right = sum(always(asked, one) for one in both)
+        return Verdict(end if criterion == "end" else right == 2, right, 2, end)
+
+    def draw(rng: np.random.Generator) -> Lesson:
+        return both[rng.integers(2)]
+
+    return IntTask("long-lag", lag + 1, lag + 1, draw, test, steps=lag)
+
+
+def long_lag_noise(
+    seed: int = 0, lag: int = 100, every: int = 0, tests: int = 10_000
+) -> IntTask:
+    """Experiment 2b: as 2a, with a random middle of p - 1 symbols a1 .. a_{p-1}.
+
+    The last symbol is the only target or, with ``every`` 1, each next one; the test
+    looks at the last in both cases.  ``seed`` draws nothing.
+
+    With all targets the outputs for x and y must rise at one step of a hundred: a net
+    has to count the steps, besides remembering the first symbol.  One cell whose c adds
+    up what each input alone says cannot do both.
+    """
+    _check_lag(lag)
+    if every not in (0, 1):
+        raise ValueError(f"every is 0 or 1, not {every}")
+
+    def draw(rng: np.random.Generator) -> Lesson:
+        string = rng.integers(2, lag + 1, lag + 1)
+        string[[0, -1]] = rng.integers(2)
+        if every:
+            return Lesson.of_symbols(string)
+        return Lesson.at_end(string[:-1].astype(np.uint16), int(string[-1]))
+
+    test = ask_fresh(draw, within(_QUARTER, last=True), n=tests)
+    return IntTask("long-lag-noise", lag + 1, lag + 1, draw, test, steps=lag)
+
+
+def long_lag_distractors(
+    seed: int = 0, lag: int = 50, symbols: int = 0, tests: int = 10_000
+) -> IntTask:
+    """Experiment 2c: remember x or y for q = ``lag`` distractors, and a few more.
+
+    b, then x or y, then q random distractors; after these, each next symbol is another
+    distractor with probability 0.9 and else e, behind which the x or y of the start is
+    the target, the only one.  Inputs: p distractors, e, b, x, y; p = ``symbols``, 0
+    for p = q.  ``seed`` draws nothing.
+    """
+    _check_lag(lag)
+    p = symbols or lag
+    if not 1 <= p <= 65531:
+        raise ValueError(f"there are 1 to 65531 distractors, not {p}")
+    e, b, first = p, p + 1, p + 2
+
+    def draw(rng: np.random.Generator) -> Lesson:
+        which = int(rng.integers(2))
+        more = int(rng.geometric(0.1)) - 1
+        middle = rng.integers(0, p, lag + more)
+        x = np.array([b, first + which, *middle, e], np.uint16)
+        return Lesson.at_end(x, which)
+
+    test = ask_fresh(draw, within(0.2, last=True), n=tests)
+    return IntTask("long-lag-distractors", p + 4, 2, draw, test, lag + 12, mode="last")

@@ -13,6 +13,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from pyvgrad.tasks.lesson import (
+    Asked,
+    IntTask,
+    Lesson,
+    Verdict,
+    ask_set,
+    legal_sets_win,
+    legal_win,
+)
 from pyvgrad.tasks.task import Bools, Outputs, Sequences, Task, from_symbols
 
 SYMBOLS = "BTSXPVE"
@@ -99,6 +108,27 @@ def draw_sets(
     return mixed[:n_train], mixed[n_train:]
 
 
+def draw_repeating_sets(
+    grammar: Grammar, n_train: int, n_test: int, seed: int
+) -> tuple[list[str], list[str]]:
+    """Two disjoint sets in which a string may stand more than once.
+
+    Strings come as the grammar makes them; what is already in the first set is not
+    taken into the second.  256 and 256 embedded strings have a mean length of about 14.
+    ValueError for an empty set.
+    """
+    if n_train < 1 or n_test < 1:
+        raise ValueError(f"each set has a string at least, not {n_train} and {n_test}")
+    rng = np.random.default_rng(seed)
+    first = [walk(grammar, rng) for _ in range(n_train)]
+    known, second = set(first), list[str]()
+    while len(second) < n_test:
+        string = walk(grammar, rng)
+        if string not in known:
+            second.append(string)
+    return first, second
+
+
 def encode(grammar: Grammar, strings: list[str]) -> Sequences:
     """One-hot inputs, targets and legal sets of some strings."""
     s = from_symbols([[SYMBOLS.index(c) for c in t] for t in strings], len(SYMBOLS))
@@ -155,3 +185,93 @@ def reber(seed: int = 0, n_train: int = 256, n_test: int = 256) -> Task:
 def embedded_reber(seed: int = 0, n_train: int = 256, n_test: int = 256) -> Task:
     """Predict the next symbol of embedded Reber strings (1997, experiment 1)."""
     return _task("embedded-reber", EMBEDDED_REBER, seed, n_train, n_test)
+
+
+# ---- in integers ---------------------------------------------------------
+
+
+def lesson(grammar: Grammar, string: str) -> Lesson:
+    """Next-symbol prediction of one string, with its legal sets."""
+    plain = Lesson.of_symbols(np.array([SYMBOLS.index(c) for c in string]))
+    return replace(plain, legal=_legal(legal_next(grammar, string)))
+
+
+def _legal(sets: list[str]) -> Bools:
+    return np.array([[c in legal for c in SYMBOLS] for legal in sets])
+
+
+def _int_task(
+    name: str, grammar: Grammar, seed: int, sizes: tuple[int, int], distinct: int
+) -> IntTask:
+    if distinct not in (0, 1):
+        raise ValueError(f"distinct is 0 or 1, not {distinct}")
+    draw = draw_sets if distinct else draw_repeating_sets
+    train, test = (
+        [lesson(grammar, s) for s in strings] for strings in draw(grammar, *sizes, seed)
+    )
+    ask = ask_set([*train, *test], legal_win)
+    n = len(SYMBOLS)
+    return IntTask(
+        name,
+        n,
+        n,
+        lambda rng: train[rng.integers(len(train))],
+        lambda asked, _: ask(asked),
+        steps=max(map(len, train)),
+    )
+
+
+def int_reber(
+    seed: int = 0, n_train: int = 256, n_test: int = 256, distinct: int = 0
+) -> IntTask:
+    """Plain Reber strings; ``distinct`` as for the embedded ones."""
+    return _int_task("reber", REBER, seed, (n_train, n_test), distinct)
+
+
+def int_embedded_reber(
+    seed: int = 0, n_train: int = 256, n_test: int = 256, distinct: int = 0
+) -> IntTask:
+    """Embedded Reber strings (1997, experiment 1).
+
+    ``distinct`` 1: no string occurs twice, as in ``embedded_reber``; 0: the two sets
+    are disjoint, but each is as the grammar draws it.
+    """
+    return _int_task(
+        "embedded-reber", EMBEDDED_REBER, seed, (n_train, n_test), distinct
+    )
+
+
+def continual_reber(seed: int = 0, streams: int = 10, length: int = 100_000) -> IntTask:
+    """An endless stream of embedded Reber strings without a reset (G00).
+
+    A lesson is one string, from its B to its E, and the last target is the B of the
+    next one.  Success: ``streams`` streams of ``length`` symbols without an error.
+    The training draws from the whole grammar, so ``seed`` draws no sets.
+    """
+    if streams < 1 or length < 1:
+        raise ValueError(f"a test has {streams} streams of {length} symbols; take more")
+
+    def draw(rng: np.random.Generator) -> Lesson:
+        string = walk(EMBEDDED_REBER, rng)
+        one = Lesson.of_symbols(np.array([SYMBOLS.index(c) for c in string + "B"]))
+        legal = _legal([*legal_next(EMBEDDED_REBER, string), "B"])
+        return replace(one, legal=legal, ends=False)
+
+    def stream(asked: Asked, rng: np.random.Generator) -> bool:
+        steps = 0
+        while steps < length:
+            one = draw(rng)
+            logits = asked.logits(one.x, fresh=steps == 0)
+            if not legal_sets_win(logits, one):
+                return False
+            steps += len(one)
+        return True
+
+    def test(asked: Asked, rng: np.random.Generator) -> Verdict:
+        for k in range(streams):
+            if not stream(asked, rng):
+                return Verdict(False, k, k + 1)
+        return Verdict(True, streams, streams)
+
+    n = len(SYMBOLS)
+    return IntTask("continual-reber", n, n, draw, test, steps=20)
