@@ -1,4 +1,8 @@
-"""Losses and their gradients, by JAX: backpropagation through time."""
+"""Losses and their gradients, by JAX: backpropagation through time, whole or cut.
+
+``cut`` is the truncated gradient of Hochreiter and Schmidhuber 1997: what reaches an
+argument is not sent further back, so that errors live on only in c.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,20 @@ from pyvgrad.model import Params, fuse, initial_state, outputs, step
 LOSSES = ("cross-entropy", "mse")
 
 
-def logits_of(shape: Shape, params: Params, x: Array) -> Array:
+def logits_of(shape: Shape, params: Params, x: Array, cut: bool = False) -> Array:
     """Logits (B, T, n_out) of x (B, T, n_in): model.step in one lax.scan."""
     maps = fuse(shape, params, jnp)
     start = initial_state(shape, params, x.shape[:-2], jnp)
 
     def body(state: Any, now: Array) -> tuple[Any, Array]:
+        if cut:
+            state = [
+                {
+                    k: v if k in layer.row.carry else jax.lax.stop_gradient(v)
+                    for k, v in s.items()
+                }
+                for layer, s in zip(shape.layers, state, strict=True)
+            ]
         state, logits, _ = step(shape, maps, state, now, jnp)
         return state, logits
 
@@ -47,7 +59,7 @@ def step_loss(shape: Shape, loss: str, logits: Array, target: Array) -> Array:
     raise ValueError("linear outputs have no cross-entropy; use mse")
 
 
-def sequence_loss(shape: Shape, loss: str) -> Callable[..., Array]:
+def sequence_loss(shape: Shape, loss: str, cut: bool = False) -> Callable[..., Array]:
     """f(params, x, y, mask): the sum over steps with a target, the mean over B.
 
     x (B, T, n_in), y (B, T, n_out), mask (B, T).  What y holds where mask is false is
@@ -56,15 +68,17 @@ def sequence_loss(shape: Shape, loss: str) -> Callable[..., Array]:
 
     def f(params: Params, x: Array, y: Array, mask: Array) -> Array:
         target = jnp.where(mask[..., None], y, 0.0)
-        each = step_loss(shape, loss, logits_of(shape, params, x), target)
+        each = step_loss(shape, loss, logits_of(shape, params, x, cut), target)
         return jnp.sum(jnp.where(mask, each, 0.0)) / x.shape[0]
 
     return f
 
 
-def value_and_grad(shape: Shape, loss: str) -> Callable[..., tuple[Array, Params]]:
+def value_and_grad(
+    shape: Shape, loss: str, cut: bool = False
+) -> Callable[..., tuple[Array, Params]]:
     """f(params, x, y, mask) -> (loss, gradients in a tree like params)."""
     both: Callable[..., tuple[Array, Params]] = jax.value_and_grad(
-        sequence_loss(shape, loss)
+        sequence_loss(shape, loss, cut)
     )
     return both

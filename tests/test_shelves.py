@@ -10,27 +10,27 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors cells fixed tasks.task learning tasks.lesson",
-    "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots "
+    "errors cells fixed tasks.task learning tasks.lesson lab",
+    "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots plots_lab "
     "page progress",
     "tasks.order tasks.adding",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
-    "blob defaults intback intupdate",
-    "link executor onnx_fixed recipes intmethods",
-    "train onnx_exact native intmodel differences",
-    "solve header onnx_export native_run native_train intlearn",
-    "onnx_run recall firmware",
-    "board",
+    "blob defaults intback intupdate float_maps results_page",
+    "link executor onnx_fixed recipes intmethods float_tape float_traces float_asked",
+    "train onnx_exact native intmodel float_learn differences",
+    "solve header onnx_export native_run native_train intlearn long_run",
+    "onnx_run recall firmware underflow",
+    "board underflow_page",
     "accuracy device device_train live monitor",
     "executors learn",
     "learn_seeds",
-    "verify verify_learn report cli_io",
+    "verify verify_learn report cli_io results_learning",
     "demo cli_blob",
     "demo_page",
     "cli_make",
     "cli_learn",
-    "cli_board",
+    "cli_board cli_lab",
     "cli",
     "__main__",
 ]

@@ -1,0 +1,76 @@
+"""The command of the experiments: a table or a curve, written as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyvgrad.cli_io import Json, answer
+from pyvgrad.lab import Lab
+from pyvgrad.progress import Reporter
+
+_LABS = {
+    "underflow": "how far back integers carry an error",
+    "learning": "the tasks of the papers learnt in integers, next to float",
+}
+
+
+def lab(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="; ".join(f"{k}: {v}" for k, v in _LABS.items())
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", metavar="FOLDER")] = Path("lab"),
+    full: Annotated[
+        bool, typer.Option("--full", help="All of it, not the short form.")
+    ] = False,
+    only: Annotated[
+        str | None, typer.Option(help="Rows of the table, with commas between.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many, for every row.")
+    ] = None,
+    first_seed: Annotated[
+        int | None, typer.Option(min=0, help="The first of them.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Run an experiment and write its page, plot and figures into a folder.
+
+    Exit code 1 if a row that should be learnt was not (the files are written).
+    """
+    if name not in _LABS:
+        raise ValueError(f"there is no lab {name!r}; known: {', '.join(_LABS)}")
+    if name == "underflow":
+        if any(v is not None for v in (only, seeds, first_seed)):
+            raise ValueError("underflow draws nothing and has no --only, no --seeds")
+        from pyvgrad.underflow_page import run
+
+        found = run(out, full=full)
+    else:
+        found = _learning(out, full, only, seeds, first_seed)
+    files = [str(file) for file in found.files]
+    result = {"rows": found.rows, "files": files}
+    answer(result, as_json, [*found.lines, *files])
+    return 0 if found.success else 1
+
+
+def _learning(
+    out: Path, full: bool, only: str | None, seeds: int | None, first: int | None
+) -> Lab:
+    from pyvgrad.results_learning import FIRST_SEED, run
+
+    rows = [name.strip() for name in (only or "").split(",") if name.strip()]
+    with Reporter() as says:
+        return run(
+            out,
+            full=full,
+            only=rows,
+            seeds=seeds,
+            first=FIRST_SEED if first is None else first,
+            says=says.update,
+        )
