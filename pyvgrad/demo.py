@@ -1,7 +1,8 @@
 """The main job: train three models, quantize them, run them everywhere, compare.
 
 Every string of each task runs on the NumPy integer model, the C core on the host, the
-exact ONNX graph and six emulated Cortex-M cores; every integer is compared.
+exact ONNX graph and six emulated Cortex-M cores; every integer is compared.  What is
+learnt in integers is in ``demo_learn``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from pyvgrad.accuracy import (
     summary,
 )
 from pyvgrad.defaults import recipe_for
+from pyvgrad.demo_learn import Learning, Says
 from pyvgrad.device import Device
 from pyvgrad.errors import VgradError
 from pyvgrad.executor import Executor
@@ -41,16 +43,6 @@ from pyvgrad.solve import Solution, solve
 from pyvgrad.tasks import Outputs, Sequences, Task, make_task
 from pyvgrad.tasks.reber import SYMBOLS
 from pyvgrad.verify import Agreement, Watcher, agree
-
-
-class Says(Protocol):
-    """What the demo tells while it runs (progress.Reporter)."""
-
-    def note(self, text: str) -> None:
-        """Say one line."""
-
-    def update(self, label: str, done: int, total: int, extra: str = "") -> None:
-        """Say how far what ``label`` names is."""
 
 
 @dataclass(frozen=True)
@@ -278,9 +270,11 @@ def run_demo(folder: Path, says: Says, on: tuple[str, ...] = NAMES) -> list[Outc
     ]
 
 
-def as_dict(outcomes: list[Outcome], report: Path) -> dict[str, Any]:
+def as_dict(
+    outcomes: list[Outcome], learning: Learning, report: Path
+) -> dict[str, Any]:
     """The fields of ``demo --json``."""
-    files = [str(p) for o in outcomes for p in o.files] + [str(report)]
+    paths = [p for o in outcomes for p in o.files] + [learning.file, report]
     return {
         "agreement": {o.demo.name: o.agreement.as_dict() for o in outcomes},
         "float_error": {
@@ -300,5 +294,6 @@ def as_dict(outcomes: list[Outcome], report: Path) -> dict[str, Any]:
             | {p.name: p.memory for p in o.places if p.memory}
             for o in outcomes
         },
-        "files": files,
+        "learning": learning.as_dict(),
+        "files": [str(path) for path in paths],
     }

@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from pyvgrad import report
 from pyvgrad.accuracy import Error, headline, integer_signals
+from pyvgrad.blob import crc
 from pyvgrad.demo import Outcome
+from pyvgrad.demo_learn import SEED, TITLE, Learning
 from pyvgrad.executors import CORES
 from pyvgrad.model import forward
+from pyvgrad.page import Table
+from pyvgrad.report_learning import LearningReport
 
 _COLUMNS = [
     "runs on",
@@ -28,7 +32,7 @@ _COLUMNS = [
 _SHOWN = 3  # the string whose signals are drawn, counted from 0
 
 
-def table(outcome: Outcome) -> report.Table:
+def table(outcome: Outcome) -> Table:
     """One model's rows, one for each executor."""
     n = len(outcome.sequences)
     differing = outcome.agreement.differing
@@ -45,7 +49,7 @@ def table(outcome: Outcome) -> report.Table:
         ]
         for p in outcome.places
     ]
-    return report.Table(_COLUMNS, rows, verdict(outcome), ok=outcome.ok)
+    return Table(_COLUMNS, rows, verdict(outcome), ok=outcome.ok)
 
 
 def verdict(outcome: Outcome) -> str:
@@ -70,7 +74,7 @@ def error_lines(outcome: Outcome) -> list[str]:
     ]
 
 
-def error_table(outcomes: Sequence[Outcome]) -> report.Table:
+def error_table(outcomes: Sequence[Outcome]) -> Table:
     """Errors of every signal against both float references."""
     rows = []
     for o in outcomes:
@@ -83,49 +87,94 @@ def error_table(outcomes: Sequence[Outcome]) -> report.Table:
         for kind in ("total", "arithmetic")
         for what in ("max lsb", "mean lsb", "bits")
     ]
-    return report.Table(["model", "signal", *heads], rows)
+    return Table(["model", "signal", *heads], rows)
 
 
 def _cells(e: Error) -> list[str]:
     return [f"{e.max_lsb:.1f}", f"{e.mean_lsb:.2f}", e.bits_text]
 
 
-def sizes_table(outcomes: Sequence[Outcome]) -> report.Table:
+def sizes_table(outcomes: Sequence[Outcome]) -> Table:
     """Flash and RAM of each core's image, and of the C core in it."""
     rows = []
     for place in outcomes[0].places:
         if place.name in CORES:
             m = place.memory
-            rows.append(
-                [place.name]
-                + [f"{m[k]:,}" for k in ("library_flash", "library_ram", "flash")]
-            )
-    columns = ["core", "C core, flash", "C core, static RAM", "application, flash"]
-    return report.Table(columns, rows, "Bytes.")
+            names = ("library_flash", "learning_flash", "library_ram", "flash")
+            rows.append([place.name] + [f"{m[k]:,}" for k in names])
+    columns = ["core", "C core that runs, flash", "learning adds"]
+    columns += ["C core, static RAM", "application, flash"]
+    return Table(columns, rows, "Bytes.")
 
 
-def text(outcomes: Sequence[Outcome]) -> list[str]:
-    """The result as a table in plain text."""
+def learning_table(learning: Learning) -> Table:
+    """A row for each place that learnt."""
+    rows = []
+    for p in learning.learners:
+        result = p.result
+        rows.append(
+            [
+                p.name,
+                f"{result.sequences:,}" if result.success else "not learnt",
+                "-" if p.flash is None else f"{p.flash:,}",
+                f"{result.arena_bytes:,}",
+                f"{crc(result.blob):08x}",
+                "-" if p is learning.learners[0] else "yes" if p.equal else "NO",
+            ]
+        )
+    columns = ["learns on", "sequences", "core flash", "arena", "crc of blob"]
+    columns.append("same bytes")
+    return Table(columns, rows, learning_verdict(learning), ok=learning.ok)
+
+
+def learning_verdict(learning: Learning) -> str:
+    """One sentence: was it learnt, and is it the same everywhere."""
+    host = learning.host
+    said = f"{TITLE}, {host.weights} weights, {host.learn.method}, seed {SEED}: "
+    if not host.success:
+        return f"{said}not within {host.sequences:,} sequences."
+    wrong = [p.name for p in learning.learners if not (p.equal and p.result.success)]
+    if wrong:
+        return f"{said}the weights differ on {', '.join(wrong)}."
+    return f"{said}every byte of the final blob is the same everywhere."
+
+
+def text(outcomes: Sequence[Outcome], learning: Learning) -> list[str]:
+    """The result as tables in plain text."""
     lines = []
     for o in outcomes:
-        t = table(o)
-        rows = [t.columns, *t.rows]
-        widths = [max(len(row[k]) for row in rows) for k in range(len(t.columns))]
-        lines += ["", o.demo.title, *error_lines(o)]
-        lines += [
-            "  ".join(
-                cell.rjust(w) if k else cell.ljust(w)
-                for k, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
-    lines += ["", "flash: the C core as linked; arena: one run; stack: the application"]
+        lines += ["", o.demo.title, *error_lines(o), *_aligned(table(o))]
+    lines += [
+        "",
+        "core flash: the C core as linked, without learning; arena: one run; stack: "
+        "the application",
+        "",
+        learning_verdict(learning),
+        *_aligned(learning_table(learning)),
+        "",
+        "core flash: the C core with learning; arena: one training",
+    ]
     differ = [str(o.agreement.first) for o in outcomes if not o.agreement.ok]
     said = f"{len(differ)} models differ: {differ}" if differ else "not one bit differs"
+    if not all(p.equal for p in learning.learners):
+        said = f"{said}; learnt weights differ" if differ else "learnt weights differ"
     return [*lines[1:], said]
 
 
-def write_page(outcomes: Sequence[Outcome], path: Path) -> None:
+def _aligned(t: Table) -> list[str]:
+    """A table's rows with its columns one under the other."""
+    rows = [t.columns, *t.rows]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(t.columns))]
+    return [
+        "  ".join(
+            cell.rjust(w) if k else cell.ljust(w)
+            for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def write_page(outcomes: Sequence[Outcome], learning: Learning, path: Path) -> None:
     """Write report.html.  VgradError without matplotlib."""
     tables = {o.demo.name: table(o) for o in outcomes}
     tables["Error against float"] = error_table(outcomes)
@@ -137,8 +186,22 @@ def write_page(outcomes: Sequence[Outcome], path: Path) -> None:
         path,
         [_model(o) for o in outcomes],
         tables,
+        learning=_learning(learning),
         command="pyvgrad demo",
         versions=versions,
+    )
+
+
+def _learning(learning: Learning) -> LearningReport:
+    points = learning.curve
+    return LearningReport(
+        TITLE,
+        learning_table(learning),
+        np.array([p.sequences for p in points], float),
+        np.array([p.loss for p in points]),
+        learning.right,
+        np.array([p.clipped for p in points]),
+        learning.host.sequences if learning.host.success else None,
     )
 
 

@@ -28,6 +28,7 @@ BUILD_SECONDS = 300  # a build needs a few
 FLASH_SECONDS = 1800  # the first one downloads some 100 MB
 KEPT_FILES = 64  # images and maps
 ARM = "arm-none-eabi-"
+RUNNING = {"blob", "cells", "layer", "lut", "run", "text", "walk"}  # objects of C
 PLATFORMIO_SETTINGS = {
     "PLATFORMIO_CORE_DIR": str(ROOT / ".platformio"),
     "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
@@ -276,9 +277,10 @@ def flash(
 
 
 def sizes(image: Path) -> dict[str, int]:
-    """Return bytes of an image: flash, ram (data, bss), library_flash, library_ram.
+    """Return bytes of an image: flash, ram (data, bss), and the library's part of them.
 
-    The library's part is what the linker kept of it, from its map.  Raises
+    library_flash is what running needs of the library, learning_flash what learning
+    adds, both as the linker kept them, by its map; library_ram is of both.  Raises
     DeviceError when the image cannot be read.
     """
     require(ARM + "size", "binutils-arm-none-eabi")
@@ -289,15 +291,15 @@ def sizes(image: Path) -> dict[str, int]:
     text, data, bss = map(int, done.stdout.splitlines()[1].split()[:3])
     placed = image.with_suffix(".map").read_text("utf-8")
     placed = placed.partition("Linker script and memory map")[2]
-    part = {"text": 0, "rodata": 0, "data": 0, "bss": 0}
+    found = {"library_flash": 0, "learning_flash": 0, "library_ram": 0}
     section = (
-        r"^ \.(text|rodata|data|bss)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+) .*libvgrad\.a\("
+        r"^ \.(text|rodata|data|bss)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+)"
+        r" .*libvgrad\.a\((\w+)\."
     )
-    for kind, size in re.findall(section, placed, re.MULTILINE):
-        part[kind] += int(size, 16)
-    return {
-        "flash": text + data,
-        "ram": data + bss,
-        "library_flash": part["text"] + part["rodata"] + part["data"],
-        "library_ram": part["data"] + part["bss"],
-    }
+    for kind, size, name in re.findall(section, placed, re.MULTILINE):
+        if kind != "bss":
+            part = "library_flash" if name in RUNNING else "learning_flash"
+            found[part] += int(size, 16)
+        if kind in ("data", "bss"):
+            found["library_ram"] += int(size, 16)
+    return {"flash": text + data, "ram": data + bss} | found

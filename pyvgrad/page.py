@@ -6,26 +6,34 @@ A ``str`` that comes in is text and is escaped here, unless it is said to be HTM
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; ``note`` is the verdict over it and ``ok`` its colour."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    note: str = ""
+    ok: bool | None = None
 
 
 def page(
     command: str,
     tables: Iterable[str],
     sections: Iterable[str],
-    titles: Sequence[str],
+    titles: Mapping[str, str],
     versions: Mapping[str, str],
 ) -> str:
-    """The whole page; ``tables`` and ``sections`` are HTML.
-
-    Section k has the id ``model-k`` and the title ``titles[k]``.
-    """
+    """The whole page; ``tables`` and ``sections`` are HTML, ``titles`` by their ids."""
     css = resources.files("pyvgrad").joinpath("report.css").read_text("utf-8")
     links = "".join(
-        f'<li><a href="#model-{k}">{escape(title)}</a></li>\n'
-        for k, title in enumerate(titles)
+        f'<li><a href="#{salt}">{escape(title)}</a></li>\n'
+        for salt, title in titles.items()
     )
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -42,7 +50,7 @@ def page(
 <h1>Are the bits the same everywhere?</h1>
 <p class="lead">Recurrent networks were trained in float and turned into integers. This
 page shows whether everything that runs those integers gives the same bits, and how far
-they are from the float model.</p>
+they are from the float model; and whether what learns in integers learns the same.</p>
 <p>Made by <code>{escape(command)}</code></p>
 <nav aria-label="Contents"><ul>
 <li><a href="#agreement">Results</a></li>
@@ -70,22 +78,28 @@ def join(parts: Iterable[str]) -> str:
     return "\n".join(parts)
 
 
-def table(
-    name: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    note: str = "",
-    ok: bool | None = None,
-) -> str:
+def check_table(name: str, table: Table) -> None:
+    """ValueError for a table without rows, or with a row of another length."""
+    if not table.columns or not table.rows:
+        raise ValueError(f"table {name!r} is empty")
+    for row in table.rows:
+        if len(row) != len(table.columns):
+            raise ValueError(
+                f"a row of table {name!r} has {len(row)} cells, not "
+                f"{len(table.columns)}"
+            )
+
+
+def table(name: str, t: Table) -> str:
     """A table with its verdict above; columns of numbers are set to the right."""
     right = [
-        all(re.match(r"[-+\u2212\u00b1]?\d|\W?$", row[k]) for row in rows)
-        for k in range(len(columns))
+        all(re.match(r"[-+\u2212\u00b1]?\d|\W?$", row[k]) for row in t.rows)
+        for k in range(len(t.columns))
     ]
     css = [' class="number"' if r else "" for r in right]
     head = "".join(
         f'<th scope="col"{c}>{escape(text)}</th>'
-        for c, text in zip(css, columns, strict=True)
+        for c, text in zip(css, t.columns, strict=True)
     )
     body = join(
         f'<tr><th scope="row"{css[0]}>{escape(row[0])}</th>'
@@ -94,10 +108,10 @@ def table(
             for c, text in zip(css[1:], row[1:], strict=True)
         )
         + "</tr>"
-        for row in rows
+        for row in t.rows
     )
-    look = {True: " yes", False: " no", None: ""}[ok]
-    verdict = f'<p class="verdict{look}">{escape(note)}</p>\n' if note else ""
+    look = {True: " yes", False: " no", None: ""}[t.ok]
+    verdict = f'<p class="verdict{look}">{escape(t.note)}</p>\n' if t.note else ""
     return f"""{verdict}<div class="scroll" role="region" tabindex="0"
 aria-label="{escape(name)}"><table>
 <caption>{escape(name)}</caption>

@@ -149,6 +149,41 @@ def training(
         return _svg(figure, alt)
 
 
+def learning(
+    at: Floats,
+    loss: Floats,
+    shares: Mapping[str, Floats],
+    solved_at: int | None,
+    *,
+    alt: str,
+    salt: str,
+) -> str:
+    """Loss (points,), logarithmic, above shares (points,) from 0 to 1, in percent."""
+    with _figure(3.4, salt) as figure:
+        margins = _margins(3.4, top=0.1, right=0.3, between=0.3)
+        upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw=margins)
+        shown = np.isfinite(loss) & (loss > 0)
+        upper.plot(at[shown], loss[shown], "o-", ms=2.5, color=_unit(0), lw=1.4)
+        for k, (label, share) in enumerate(shares.items(), 1):
+            look = {"color": _unit(k), "ms": 2.5, "lw": 1.4}
+            lower.plot(at, 100.0 * share, "o-", label=label, **look)
+        if solved_at is not None:
+            _mark_solved(upper, solved_at, float(at.mean()))
+            lower.axvline(solved_at, color=_COLOURS["ink"], lw=1.0, ls=(0, (4, 2)))
+        upper.set_yscale("log")
+        for axis in (upper.yaxis.set_major_formatter, upper.yaxis.set_minor_formatter):
+            axis(lambda value, _: _log_label(value, loss[shown]))
+        lower.set_ylim(-4, 104)
+        lower.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        lower.xaxis.get_major_locator().set_params(nbins=6, integer=True)
+        lower.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(shares))
+        upper.set_ylabel("loss of a step")
+        lower.set(xlabel="sequences seen", ylabel="%")
+        for axes in (upper, lower):
+            axes.yaxis.set_label_coords(-0.105, 0.5)
+        return _svg(figure, alt)
+
+
 def running_median(values: Floats, half: int) -> Floats:
     """The median of up to 2 half + 1 neighbours of each value."""
     windows = (values[max(0, k - half) : k + half + 1] for k in range(len(values)))

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pyvgrad import page, plots
+from pyvgrad import page, plots, report_learning
 from pyvgrad.accuracy import Error
 from pyvgrad.cells import Array
 from pyvgrad.files import write_bytes
+from pyvgrad.page import Table
+from pyvgrad.report_learning import LearningReport
 
 STEPS = 48  # of a long string, so that symbols and points stay apart
 
@@ -73,16 +75,6 @@ class ModelReport:
     full_scales: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of text; ``note`` is the verdict over it and ``ok`` its colour."""
-
-    columns: list[str]
-    rows: list[list[str]]
-    note: str = ""
-    ok: bool | None = None
-
-
 def write_report(
     path: Path,
     models: list[ModelReport],
@@ -90,8 +82,9 @@ def write_report(
     *,
     command: str,
     versions: dict[str, str],
+    learning: LearningReport | None = None,
 ) -> None:
-    """Write the page in one step: tables first, then each model.
+    """Write the page in one step: tables first, then what was learnt, then each model.
 
     ValueError if there is nothing to show or arrays do not fit, VgradError without
     matplotlib or where the file cannot be written.
@@ -99,34 +92,25 @@ def write_report(
     if not models or not tables:
         raise ValueError("a report needs at least one model and one table")
     for name, table in tables.items():
-        _check_table(name, table)
+        page.check_table(name, table)
     for model in models:
         _check_model(model)
+    sections = {f"model-{k}": _model(k, model) for k, model in enumerate(models)}
+    titles = {f"model-{k}": model.title for k, model in enumerate(models)}
+    if learning is not None:
+        sections = {"learning": report_learning.section(learning)} | sections
+        titles = {"learning": learning.title} | titles
     html = page.page(
         command,
-        [
-            page.table(name, t.columns, t.rows, t.note, t.ok)
-            for name, t in tables.items()
-        ],
-        [_model(k, model) for k, model in enumerate(models)],
-        [model.title for model in models],
+        [page.table(name, t) for name, t in tables.items()],
+        sections.values(),
+        titles,
         versions,
     )
     write_bytes(path, html.encode())
 
 
 # ---- what can be shown ---------------------------------------------------
-
-
-def _check_table(name: str, table: Table) -> None:
-    if not table.columns or not table.rows:
-        raise ValueError(f"table {name!r} is empty")
-    for row in table.rows:
-        if len(row) != len(table.columns):
-            raise ValueError(
-                f"a row of table {name!r} has {len(row)} cells, not "
-                f"{len(table.columns)}"
-            )
 
 
 def _check_model(model: ModelReport) -> None:

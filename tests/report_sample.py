@@ -9,8 +9,10 @@ from pyvgrad.accuracy import arithmetic_reference, float_signals, integer_signal
 from pyvgrad.cells import Layer, Readout, Shape
 from pyvgrad.intmodel import IntModel
 from pyvgrad.model import forward, init_params
+from pyvgrad.page import Table
 from pyvgrad.quantize import quantize
-from pyvgrad.report import Curve, ModelReport, Signal, Table, write_report
+from pyvgrad.report import Curve, ModelReport, Signal, write_report
+from pyvgrad.report_learning import LearningReport
 
 NASTY = "<b>&\"'</script> $x^2$ \u00e9"
 COMMAND = f"pyvgrad demo -o {NASTY}"
@@ -78,6 +80,22 @@ TABLES = {
 }
 
 
+LEARNING = LearningReport(
+    f"Learnt {NASTY}",
+    Table(
+        ["learns on", "sequences", "the host's"],
+        [["host", "300", "yes"], [NASTY, "300", "yes"]],
+        f"every byte is the same {NASTY}",
+        ok=True,
+    ),
+    np.array([100.0, 200.0, 300.0]),
+    np.array([0.9, 0.31, 0.0021]),
+    np.array([0.0, 0.25, 1.0]),
+    np.array([1.0, 0.97, 0.5]),
+    300,
+)
+
+
 def small_model(**change):
     """A model with few plots, as a plot takes a tenth of a second."""
     model = make_model()
@@ -86,8 +104,9 @@ def small_model(**change):
     return dataclasses.replace(model, **(few | change))
 
 
-def write(path, models=None, tables=None):
+def write(path, models=None, tables=None, learning=None):
     models = [small_model()] if models is None else models
     tables = TABLES if tables is None else tables
-    write_report(path, models, tables, command=COMMAND, versions=VERSIONS)
+    about = {"command": COMMAND, "versions": VERSIONS}
+    write_report(path, models, tables, learning=learning, **about)
     return path.read_text("utf-8")

@@ -1,5 +1,6 @@
 """The page: whole, self-contained, escaped, the same bytes, never half-written."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from report_sample import (
     COMMAND,
+    LEARNING,
     NASTY,
     TABLES,
     VERSIONS,
@@ -21,7 +23,8 @@ from report_sample import (
 
 from pyvgrad import plots
 from pyvgrad.errors import VgradError
-from pyvgrad.report import Curve, Signal, Table
+from pyvgrad.page import Table
+from pyvgrad.report import Curve, Signal
 
 pytest.importorskip("matplotlib")
 
@@ -62,7 +65,8 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
     models = [make_model(title=NASTY), make_model(1, steps=100)]
-    return write(tmp_path_factory.mktemp("report") / "report.html", models)
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    return write(path, models, learning=LEARNING)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +101,7 @@ def test_ids_are_unique_and_every_reference_has_its_target(text, page):
 
 def test_every_text_given_is_there_and_escaped(text, page):
     shown = "".join(page.text)
-    for name, table in TABLES.items():
+    for name, table in (TABLES | {LEARNING.title: LEARNING.table}).items():
         cells = [cell for row in table.rows for cell in row]
         for given in (name, table.note, *table.columns, *cells):
             assert given in shown
@@ -110,14 +114,16 @@ def test_every_text_given_is_there_and_escaped(text, page):
 def test_verdict_and_table_come_before_the_models(text):
     verdict = text.index('<p class="verdict yes">')
     assert verdict < text.index("<table>") < text.index('<section id="model-0">')
+    learnt = text.index('<section id="learning">')
+    assert verdict < learnt < text.index('<section id="model-0">')
     assert text.index('id="model-0"') < text.index('id="model-1"')
 
 
 def test_tables_and_plots_speak_to_a_screen_reader(page):
     assert {a["scope"] for a in page.all("th")} == {"col", "row"}
-    assert len(page.all("caption")) == len(page.all("table")) == len(TABLES)
+    assert len(page.all("caption")) == len(page.all("table")) == len(TABLES) + 1
     svgs = page.all("svg")
-    assert len(svgs) == len(page.all("figcaption")) == 2 * (1 + 7 + 3)
+    assert len(svgs) == len(page.all("figcaption")) == 1 + 2 * (1 + 7 + 3)
     for attrs in svgs:
         assert attrs["role"] == "img"
         assert len(attrs["aria-label"]) > 40
@@ -294,3 +300,48 @@ def test_no_model_no_table_or_a_ragged_one_is_refused(tmp_path, models, tables):
 def test_running_median_drops_a_spike_and_keeps_the_length():
     values = np.array([1.0, 1.0, 9.0, 1.0, 1.0, 3.0])
     assert plots.running_median(values, 1).tolist() == [1, 1, 1, 1, 1, 2]
+
+
+# ---- what was learnt -------------------------------------------------------
+
+
+def test_the_curve_of_learning_stands_beside_its_table(tmp_path):
+    text = write(tmp_path / "r.html", learning=LEARNING)
+    section = text[text.index('<section id="learning">') :]
+    section = section[: section.index("</section>")]
+    shown = unescape(section)
+    for said in ("strings right", "updates clipped", "solved after 300", "run on the"):
+        assert said in shown
+    assert "Loss from 0.9 to 0.0021, right strings from 0% to 100%" in shown
+    assert section.index("<table>") < section.index("<figure>")
+    assert '<a href="#learning">' in text
+
+
+def test_a_page_without_learning_has_no_such_section(tmp_path):
+    assert "learning" not in write(tmp_path / "r.html").partition("<main>")[2]
+
+
+def test_a_failed_learning_of_one_test_can_be_drawn(tmp_path):
+    one = {k: getattr(LEARNING, k)[:1] for k in ("at", "loss", "right", "clipped")}
+    failed = dataclasses.replace(LEARNING, solved_at=None, **one)
+    text = write(tmp_path / "r.html", learning=failed)
+    section = text[text.index('<section id="learning">') :].partition("</section>")[0]
+    assert "sequences seen" in section
+    assert "solved after" not in section
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": np.zeros(3)},
+        {"loss": np.array([1.0, np.nan, 1.0])},
+        {"right": np.zeros(2)},
+        {"clipped": np.full(3, np.inf)},
+        {"at": np.zeros((3, 1))},
+        {"table": Table(["a"], [])},
+    ],
+)
+def test_a_learning_with_nothing_to_show_is_refused(tmp_path, change):
+    with pytest.raises(ValueError, match="Learnt"):
+        write(tmp_path / "r.html", learning=dataclasses.replace(LEARNING, **change))
+    assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ SHELVES = [
     "errors cells fixed tasks.task learning tasks.lesson lab",
     "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots plots_lab "
     "page progress",
-    "tasks.order tasks.adding",
+    "tasks.order tasks.adding report_learning",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
     "blob defaults intback intupdate float_maps results_page",
@@ -25,7 +25,7 @@ SHELVES = [
     "accuracy device device_train live monitor",
     "executors learn",
     "learn_seeds",
-    "verify verify_learn report cli_io results_learning",
+    "verify verify_learn report cli_io results_learning demo_learn",
     "demo cli_blob",
     "demo_page",
     "cli_make",
