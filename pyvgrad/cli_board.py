@@ -100,6 +100,8 @@ def _watched(job: Job, seed: int, log: Path) -> Result:
 
 
 def _replayed(log: Path) -> Replay:
+    if not log.is_file():
+        raise ValueError(f"{log}: there is no such log; is the path right?")
     with Reporter() as says:
         return replay(
             log, HostTrainer, lambda done, of: says.update("replay", done, of)

@@ -10,7 +10,7 @@ import typer
 
 from pyvgrad import blob as blobs
 from pyvgrad.cells import CELLS, Shape
-from pyvgrad.cli_io import Json, answer
+from pyvgrad.cli_io import Json, answer, say
 from pyvgrad.cli_make import task_options
 from pyvgrad.executors import NAMES, is_port
 from pyvgrad.files import check_writable, read_dataset, write_bytes
@@ -76,9 +76,7 @@ def learn(
     A task's own options follow as --lag 100.  Exit code 1 if a seed did not learn it
     (the files are written all the same).
     """
-    for file in (out, checkpoint):
-        if file is not None:
-            check_writable(file)
+    _check_files(out, checkpoint)
     _check_place(on)
     changes = {
         "cell": cell,
@@ -107,6 +105,14 @@ def learn(
 
         results = learn_seeds(job, first_seed, seeds, progress=progress)
     return _report(name, job, results, (out, checkpoint), as_json)
+
+
+def _check_files(out: Path | None, checkpoint: Path | None) -> None:
+    for file in (out, checkpoint):
+        if file is not None:
+            check_writable(file)
+    if out and checkpoint and out.resolve() == checkpoint.resolve():
+        raise ValueError(f"-o and --checkpoint are both {out}; take two names")
 
 
 def _check_place(on: str) -> None:
@@ -145,8 +151,21 @@ def job_of(
         recipe = _named(recipe, net)
     recipe = replace(recipe, **given)
     shape = recipe.shape(task) if blob is None else blobs.parse(blob).shape
-    resume = blob is not None and not set(given) - {"limit"} and _has_training(blob)
-    return replace(job, recipe=_fitting(recipe, shape, given), resume=resume)
+    recipe = _fitting(recipe, shape, given)
+    _check_used(recipe, given)
+    resume = blob is not None and _has_training(blob)
+    changed = [f"--{k}" for k in given if k != "limit"]
+    if resume and changed:
+        say(f"{start}: its training is left out, for {', '.join(changed)} begins anew")
+    return replace(job, recipe=recipe, resume=resume and not changed)
+
+
+def _check_used(recipe: IntRecipe, given: dict[str, Any]) -> None:
+    """ValueError for a setting that this method or this rule would not look at."""
+    if recipe.method == "rtrl97" and given.get("k2"):
+        raise ValueError("--k2 is for tbptt: rtrl97 keeps no tape; leave it out")
+    if recipe.rule == "sgd" and given.get("decay"):
+        raise ValueError("--decay is for momentum and rmsprop; give --rule too")
 
 
 def _named(base: IntRecipe, net: str) -> IntRecipe:

@@ -25,6 +25,11 @@ from pyvgrad.signals import narrowed, raw_signals
 from pyvgrad.state import State
 
 _TUNED = ("frozen", "rate_q24", "decay_q14", "clip_q16", "epsilon_q24", "seed")
+_NO_CHECKPOINT = "the NumPy model keeps no checkpoints; resume in the C core"
+
+
+class NoCheckpointError(ValueError, NotImplementedError):
+    """What was asked needs a checkpoint, which only the C core reads and writes."""
 
 
 class IntTrainer(Trainer):
@@ -38,7 +43,7 @@ class IntTrainer(Trainer):
 
     def __init__(self, blob: bytes, learn: Learn | None) -> None:
         if learn is None:
-            raise NotImplementedError("the NumPy model reads no checkpoints yet")
+            raise NoCheckpointError(_NO_CHECKPOINT)
         source = parse(blob)
         _check_fit(source, learn)
         self.learn = learn
@@ -238,7 +243,7 @@ class IntTrainer(Trainer):
 
     def checkpoint(self) -> bytes:
         """As in Trainer."""
-        raise NotImplementedError("the NumPy model writes no checkpoints yet")
+        raise NoCheckpointError(_NO_CHECKPOINT)
 
     @property
     def counters(self) -> Counters:

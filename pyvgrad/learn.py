@@ -7,6 +7,7 @@ and not on where a training was interrupted and resumed.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import mean, median
@@ -24,7 +25,7 @@ from pyvgrad.native_train import HostTrainer
 from pyvgrad.qmodel import QModel
 from pyvgrad.recipes import IntRecipe
 from pyvgrad.signals import to_signals
-from pyvgrad.tasks import IntTask, Lesson, make_int_task
+from pyvgrad.tasks import INT_TASKS, IntTask, Lesson, make_int_task
 from pyvgrad.tasks.data import int_from_arrays
 
 _LESSONS, _TESTS = 1, 2  # streams of random numbers of a seed; 0 are its weights
@@ -69,7 +70,7 @@ class Job:
     checkpoint: bool = False
 
     def make_task(self, seed: int) -> IntTask:
-        """The task with the sets of this seed."""
+        """The task with the sets of this seed.  ValueError for an unknown option."""
         if self.data is not None:
             d = self.data
             if d.y is None:
@@ -77,7 +78,22 @@ class Job:
             n_out = None if self.blob is None else parse(self.blob).shape.n_out
             return int_from_arrays(d.x, d.lengths, d.y, n_out)
         assert self.task is not None
+        _check_options(self.task, self.options)
         return make_int_task(self.task, seed=seed, **self.options)
+
+
+def _check_options(task: str, options: dict[str, Any]) -> None:
+    """ValueError for an option that this task lacks; a seed is the caller's."""
+    if "seed" in options:
+        raise ValueError("seed is no option of a task; take --first-seed")
+    if task not in INT_TASKS:
+        return  # make_int_task says which there are
+    known = [k for k in inspect.signature(INT_TASKS[task]).parameters if k != "seed"]
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"task {task} has no option {option!r}; it has {', '.join(known)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -220,6 +236,11 @@ def learn_one(
     with open_trainer(blob, learn, recipe, job.on, start) as trainer:
         teacher = Teacher(trainer, model)
         seen = trainer.counters.sequences
+        if job.resume and seen >= recipe.limit:
+            raise ValueError(
+                f"the checkpoint has learnt {seen} sequences, the limit is "
+                f"{recipe.limit}; take a larger --limit"
+            )
         curve: list[Point] = []
         success, at_end = False, None
         while seen < recipe.limit and not success:

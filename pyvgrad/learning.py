@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
@@ -54,8 +54,8 @@ class Learn:
                     f"{name} must be one of {', '.join(known)}, "
                     f"not {getattr(self, name)!r}"
                 )
-        self._check("rate", 0 < self.rate_q24 < 1 << 31, "above 0 and below 128")
-        self._check("clip", 0 <= self.clip_q16 < 1 << 31, "from 0 to below 32768")
+        self._check("rate_q24", 0 < self.rate_q24 < 1 << 31, "above 0 and below 128")
+        self._check("clip_q16", 0 <= self.clip_q16 < 1 << 31, "from 0 to below 32768")
         self._check("seed", 0 <= self.seed < 1 << 32, "from 0 to below 2^32")
         self._check("frozen", 0 <= self.frozen < 1 << 32, "a mask of 32 bits")
         self._check("k2", 0 <= self.k2 < 1 << 16, "from 0 to 65535")
@@ -64,25 +64,31 @@ class Learn:
             self._check("k2", self.k2 == 0, "0 for rtrl97, which keeps no tape")
         else:
             self._check("k2", self.k2 >= 1, "1 at least for tbptt")
-            self._check("k1", 0 <= self.k1 <= self.k2, "from 0 to k2")
+            self._check("k1", 0 <= self.k1 <= self.k2, "from 0 to k2", "k2")
         most = 0 if self.rule == "sgd" else (1 << 14) - 1
         self._check(
-            "decay", 0 <= self.decay_q14 <= most, "from 0 to below 1, 0 for sgd"
+            "decay_q14",
+            0 <= self.decay_q14 <= most,
+            "from 0 to below 1, 0 for sgd",
+            "rule",
         )
         rms = self.rule == "rmsprop"
         right = 0 < self.epsilon_q24 < 1 << 31 if rms else self.epsilon_q24 == 0
-        self._check("epsilon", right, "above 0 and below 128 for rmsprop, else 0")
+        self._check(
+            "epsilon_q24", right, "above 0 and below 128 for rmsprop, else 0", "rule"
+        )
         self._check(
             "nesterov",
             not self.nesterov or self.rule == "momentum",
             "an option of momentum",
+            "rule",
         )
 
-    def _check(self, what: str, right: bool, admitted: str) -> None:
+    def _check(self, name: str, right: bool, admitted: str, *others: str) -> None:
+        """ValueError with the field's value and those of ``others`` it depends on."""
         if not right:
-            values = ", ".join(
-                f"{f.name}={getattr(self, f.name)}" for f in fields(self)
-            )
+            what = name.partition("_")[0]
+            values = ", ".join(f"{k}={getattr(self, k)}" for k in (name, *others))
             raise ValueError(f"{what} is {admitted}; got {values}")
 
     def to_bytes(self) -> bytes:

@@ -27,6 +27,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pyvgrad.errors import BlobError
 from pyvgrad.learning import Counters, Learn, Trainer
 
 VERSION = 1
@@ -153,6 +154,10 @@ class Replay:
     complete: bool
 
 
+class _DamagedError(ValueError):
+    """A line that is no JSON object; the message has the file and the line."""
+
+
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The log's lines with their numbers; a torn last one is left out."""
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -162,9 +167,10 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 line = json.loads(text)
             except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}, line {number} is no JSON: {error}") from None
+                what = f"{path}, line {number} is no JSON: {error}"
+                raise _DamagedError(what) from None
             if not isinstance(line, dict):
-                raise ValueError(f"{path}, line {number} is no object")
+                raise _DamagedError(f"{path}, line {number} is no object")
             yield number, line
 
 
@@ -197,7 +203,9 @@ def replay(
                     sequences += 1
                     if says:
                         says(sequences, total)
-    except (KeyError, TypeError, ValueError) as error:
+    except _DamagedError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, BlobError) as error:
         raise ValueError(f"{path}, line {number} is not understood: {error}") from error
     return Replay(sequences, "", False)
 

@@ -83,7 +83,11 @@ ROWS: dict[str, Row] = {
         note="Only the last symbol is a target: with --every 1 no setting learnt.",
     ),
     "distractors-50": Row(
-        "long-lag-distractors", "long-lag-distractors", 10, "30,000", {"lag": 50}
+        "long-lag-distractors",
+        "long-lag-distractors",
+        10,
+        f"{_LSTM97}: 30,000",
+        {"lag": 50},
     ),
     "order-100": Row(_P13, _P13, 30, "clipped RNN: short L", {"length": 100}),
     "order-200": Row(_P13, _P13, 30, "clipped RNN: short L", {"length": 200}),

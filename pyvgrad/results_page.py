@@ -56,7 +56,13 @@ def learning_page(rows: Rows) -> str:
         "weights, the lessons and the tests; float has the same, and the same windows, "
         "clipping and rules. Every seed is counted. A cell has the seeds that "
         "succeeded and, of these, the mean, the median and the range of the sequences "
-        "learnt from, counted to the test that said yes. Arenas are bytes: of a tape "
+        "learnt from, counted to the test that said yes; a test follows every 100, "
+        "with the weights frozen. Settings were found on other seeds than these. "
+        "Right is, in embedded Reber, that the legal next symbols have the largest "
+        "logits at every step; in the long lags that every output is within .25 of its "
+        "target at every step of both strings, with noise at the last step and with "
+        "distractors within .2 at the last step of 10,000 fresh sequences; in temporal "
+        "order less than 1 % wrong of 10,000 fresh ones. Arenas are bytes: of a tape "
         "for a whole sequence, and of traces, where the method is defined.",
         "",
         *table(_HEAD, [_cells(name, row) for name, row in rows.items()]),

@@ -66,3 +66,60 @@ def test_the_c_of_the_readme_gives_the_integers_of_the_desk(tmp_path):
         want = model.run(x)[:, [0, 6]] * 2**14
     assert (got == want).all()
     assert len(got) == 5
+
+
+FLASH = """
+static uint32_t store[2][4096];
+static int erase(void *ctx, int slot)
+{
+    (void)ctx;
+    memset(store[slot], 0xFF, sizeof store[slot]);
+    return 0;
+}
+static int write(void *ctx, int slot, uint32_t at, const void *p, uint32_t n)
+{
+    (void)ctx;
+    memcpy((char *)store[slot] + at, p, n);
+    return 0;
+}
+static int seqs, steps;
+static int next_sequence(void) { steps = 0; return seqs++ < 50; }
+static int next_sample(vg_sig *x, vg_sig *target)
+{
+    memset(x, 0, 2 * VG_MODEL_N_IN);
+    x[steps] = VG_ONE;
+    *target = (vg_sig)(steps + 1);
+    return steps++ < 5;
+}
+"""
+MAIN = """
+int main(void)
+{
+    const vg_slots flash = {{(uint8_t *)store[0], (uint8_t *)store[1]},
+                            sizeof store[0], 0, erase, write};
+    vg_model m;
+    uint32_t size;
+    int err = teach(&flash);
+    const void *blob = vg_slots_newest(&flash, &size);
+    if (!err && blob)
+        err = vg_model_open(&m, blob, size);
+    return !blob ? 100 : -err;
+}
+"""
+
+
+def test_the_c_of_the_page_on_learning_teaches_and_saves(tmp_path):
+    from pyvgrad.header import header
+
+    blob = ROOT / "docs" / "examples" / "reber.vg"
+    (tmp_path / "model.h").write_text(header(blob.read_bytes(), "model.vg"))
+    [body] = code("docs/learning.md", "c")
+    lib = ROOT / "firmware" / "lib" / "vgrad"
+    body = body.replace("static uint32_t arena", FLASH + "\nstatic uint32_t arena")
+    (tmp_path / "main.c").write_text("#include <string.h>\n" + body + MAIN)
+    sources = sorted(map(str, (lib / "src").glob("*.c")))
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{lib / 'include'}"]
+    subprocess.run(
+        ["gcc", *flags, "main.c", *sources, "-o", "main"], cwd=tmp_path, check=True
+    )
+    assert subprocess.run(tmp_path / "main", check=False).returncode == 0

@@ -443,7 +443,12 @@ def test_a_checkpoint_is_resumed(pyvgrad, tmp_path):
     whole = learn_one(reber(limit=200), 0)
     assert (tmp_path / "M.vg").read_bytes() == whole.blob
     assert pyvgrad("info", "C.vg")[0] == 0
-    pyvgrad("learn", *QUICK, "--from", "C.vg", "--rate", 0.5, "-o", "N.vg")
+    code, _, err = pyvgrad("learn", *QUICK, "--from", "C.vg", "--limit", 100)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "has learnt 100 sequences, the limit is 100" in err
+    args = ["--rate", 0.5, "-o", "N.vg"]
+    _, _, err = pyvgrad("learn", *QUICK, "--from", "C.vg", *args)
+    assert "C.vg: its training is left out, for --rate" in err
     assert (tmp_path / "N.vg").read_bytes() != whole.blob
 
 
@@ -470,12 +475,18 @@ def test_data_and_a_blob_on_the_command_line(pyvgrad, tmp_path):
     [
         ([], "give a task"),
         (["rebber"], "unknown task 'rebber'"),
-        (["reber", "--lag", "3"], "no option 'lag'"),
+        (["reber", "--lag", "3"], "no option 'lag'; it has n_train, n_test, distinct"),
+        (["reber", "--seed", "3"], "take --first-seed"),
+        (["reber", "--clip", "1e-9"], "clip 1e-09 rounds to 0"),
+        (["reber", "--rule", "momentum", "--decay", "1e-9"], "decay 1e-09 rounds to 0"),
+        (["embedded-reber", "--k2", "3"], "--k2 is for tbptt"),
+        (["reber", "--decay", ".5"], "--decay is for momentum"),
+        (["reber", "-o", "F", "--checkpoint", "./F"], "are both F"),
         (["reber", "--rate", "nan"], "rate is from 0"),
         (["reber", "--rate", "0"], "rate is above 0"),
         (["reber", "--clip", "-1"], "clip is from 0"),
         (["embedded-reber", "--k1", "2"], "k1 is 0 or 1 for rtrl97"),
-        (["reber", "--k1", "5", "--k2", "3"], "k1 is from 0 to k2"),
+        (["reber", "--k1", "5", "--k2", "3"], "k1 is from 0 to k2; got k1=5, k2=3\n"),
         (["reber", "--method", "bptt"], "method must be one of tbptt, rtrl97"),
         (["reber", "--rule", "adam"], "rule must be one of sgd"),
         (["reber", "--net", "hs98"], "unknown net 'hs98'"),
@@ -486,7 +497,7 @@ def test_data_and_a_blob_on_the_command_line(pyvgrad, tmp_path):
         (["reber", "--from", "none.vg"], "none.vg"),
         (["reber", "-o", "no/M.vg"], "there is no folder"),
         (["--data", "none.npz"], "--data needs --from"),
-        (["reber", "--cell", "rnn_tanh", "--method", "rtrl97"], "does not train"),
+        (["reber", "--cell", "rnn_tanh", "--method", "rtrl97"], "take tbptt"),
     ],
 )
 def test_bad_input_is_one_sentence(pyvgrad, args, text):

@@ -132,7 +132,7 @@ def test_monitor_watches_logs_and_replays(run, port, tmp_path):
         ("m4 rebber", "unknown task 'rebber'"),
         ("m4 reber --log no/where", "there is no folder"),
         ("/dev/ttyNONE", "/dev/ttyNONE cannot be opened"),
-        ("--replay nowhere", "nowhere"),
+        ("--replay nowhere", "nowhere: there is no such log"),
     ],
 )
 def test_bad_words_are_a_sentence_and_exit_2(
@@ -261,6 +261,15 @@ def test_what_is_no_log_is_a_sentence(run, tmp_path, line, reason):
     assert len(err.splitlines()) == 1
 
 
+def test_a_damaged_line_is_named_once(run, log):
+    lines = log.read_text().splitlines(keepends=True)
+    lines[3] = lines[3].replace("{", "", 1)
+    log.write_text("".join(lines))
+    code, out, err = run("monitor", "--replay", log)
+    assert (code, out, err.count(str(log))) == (2, "", 1)
+    assert f"{log}, line 4 is no JSON" in err
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -272,6 +281,7 @@ def test_what_is_no_log_is_a_sentence(run, tmp_path, line, reason):
         {"x": [[1, 2, 3]]},
         {"rate": [0]},
         {"rate": [0, "a", "x", 1]},
+        {"rate": [10**30, 0, "x", 1]},
         {"tune": "00"},
         {"end": 0},
         {"done": 7},

@@ -129,10 +129,10 @@ def test_a_damaged_blob_is_refused():
 
 def test_a_method_that_the_model_lacks_is_refused():
     rnn = blob_of(stack("rnn_tanh", (7, 4, 7), output="softmax"))
-    with pytest.raises(ValueError, match="does not train this model by rtrl97"):
+    with pytest.raises(ValueError, match="rtrl97 is for one layer of lstm97"):
         HostTrainer(rnn, RTRL)
     assert train_bytes(rnn, RTRL) is None
-    with pytest.raises(ValueError, match="tbptt with mse"):
+    with pytest.raises(ValueError, match="softmax outputs do not learn with mse"):
         HostTrainer(rnn, replace(TBPTT, loss="mse"))
 
 
