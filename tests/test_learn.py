@@ -420,7 +420,7 @@ def test_options_override_the_recipe(pyvgrad):
     [
         ("hs97-4x1", "rtrl97", 264),
         ("hs97-3x2", "rtrl97", 276),
-        ("reber-276", "rtrl97", 276),
+        ("reber-276", "tbptt", 276),
         ("g00-4x2", "rtrl97", 424),
     ],
 )
