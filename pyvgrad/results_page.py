@@ -94,7 +94,7 @@ def _cells(name: str, row: dict[str, Any]) -> list[str]:
 
 
 def _counted(f: dict[str, Any]) -> str:
-    share = f"{f['successes']}/{f['seeds']}"
+    share = f"{f['successes']}/{f['seeds']}" if f["seeds"] else "not run"
     if not f["successes"]:
         return share
     parts = f"{f['mean']:,.0f}, {f['median']:,.0f}, {f['min']:,}-{f['max']:,}"
@@ -107,7 +107,8 @@ def _at_end(rows: Rows) -> list[str]:
     for name, row in rows.items():
         ends = {k: [n for n in row[k]["at_end"] if n] for k in ("integer", "float")}
         if any(ends.values()):
-            said = "; ".join(_ends(k, v, row[k]) for k, v in ends.items())
+            run = {k: v for k, v in ends.items() if row[k]["success"]}
+            said = "; ".join(_ends(k, v, row[k]) for k, v in run.items())
             lines.append(f"- `{name}`: {said}")
     if not lines:
         return []
