@@ -10,10 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors cells fixed tasks.task learning tasks.lesson lab",
-    "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots plots_lab "
+    "errors units fixed tasks.task learning tasks.lesson lab",
+    "cells",
+    "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
     "page progress",
-    "tasks.order tasks.adding report_learning",
+    "model tasks.order tasks.adding report_learning",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
     "blob defaults intback intupdate float_maps results_page",
