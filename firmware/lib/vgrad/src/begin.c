@@ -70,7 +70,8 @@ static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
     if (learn) {
         b->state = NULL;
         b->learn = *learn;
-    } else if (!b->state || length < sizeof(vg_head) || m->blob[16] != 16 ||
+    } else if (!b->state || length < sizeof(vg_head) ||
+               m->blob[VG_AT_BITS] != 16 ||
                get32(b->state) != VG_STATE_VERSION) {
         return VG_E_FORMAT;
     } else {
@@ -146,7 +147,7 @@ static int lies_well(const vg_model *m, const void *arena, uint32_t size)
     const uintptr_t blob = (uintptr_t)m->blob, at = (uintptr_t)arena;
 
     if (blob == at)
-        return m->blob[16] == 16;
+        return m->blob[VG_AT_BITS] == 16;
     return blob > at ? blob - at >= size : at - blob >= m->size;
 }
 

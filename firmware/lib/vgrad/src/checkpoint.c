@@ -18,7 +18,7 @@ static const void *seal(vg_train *t, uint32_t end, uint32_t *size)
 {
     uint8_t *blob = vg_at(t, 0);
 
-    put32(blob + 8, end + 4);
+    put32(blob + VG_AT_SIZE, end + 4);
     put32(blob + end, vg_crc32(blob, end));
     *size = end + 4;
     return blob;
