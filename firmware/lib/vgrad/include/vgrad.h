@@ -233,9 +233,11 @@ int32_t vg_train_symbols(vg_train *t, const uint16_t *symbol,
 int vg_train_end(vg_train *t);
 
 /* Seal the weights and return them as a blob of *size bytes in the arena, good
- * until the next call on t.  vg_train_checkpoint's has the whole state of the
- * training in it besides: it can be run as well, and vg_train_init goes on from
- * it as if nothing had happened. */
+ * until the next call on t.  size may be null: vg_model_open reads the length
+ * in the blob.  t null or all zeros: null, and *size is 0.
+ * vg_train_checkpoint's has the whole state of the training in it besides: it
+ * can be run as well, and vg_train_init goes on from it as if nothing had
+ * happened. */
 const void *vg_train_blob(vg_train *t, uint32_t *size);
 const void *vg_train_checkpoint(vg_train *t, uint32_t *size);
 

@@ -188,7 +188,7 @@ int vg_train_tune(vg_train *t, const vg_learn *learn)
 {
     vg_learn same;
 
-    if (!t || !learn || !learn_ok(&t->model, learn))
+    if (!vg_begun(t) || !learn || !learn_ok(&t->model, learn))
         return VG_E_ARG;
     same = t->learn;
     same.frozen = learn->frozen;
@@ -208,7 +208,8 @@ int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
 {
     const vg_gate *g;
 
-    if (!t || factor_q16 < 0 || part > VG_BIAS || layer > t->model.n_layers)
+    if (!vg_begun(t) || factor_q16 < 0 || part > VG_BIAS ||
+        layer > t->model.n_layers)
         return VG_E_ARG;
     if (layer == t->model.n_layers) {
         g = gate ? NULL : vg_readout_gate(t);
