@@ -221,7 +221,9 @@ int vg_train_symbol(vg_train *t, uint32_t symbol, const vg_sig *target,
 
 /* As steps calls of these, without y: x[steps][n_in] or symbol[steps],
  * target[steps][n_out], or target[steps] for a softmax.  known[steps] is 0
- * where a step has no target; null: all have one.  Returns how often the
+ * where a step has no target; null: all have one.  The model's mode has no part
+ * in this, for a sequence may come in many calls: to teach a VG_LAST model its
+ * last step alone, let known be 0 at every other.  Returns how often the
  * weights changed; VG_E_ARG, then none of the steps is taken. */
 int32_t vg_train_steps(vg_train *t, const vg_sig *x, const vg_sig *target,
                        const uint8_t *known, uint32_t steps);
