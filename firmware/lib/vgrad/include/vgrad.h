@@ -165,9 +165,8 @@ typedef struct {
 } vg_learn;
 
 typedef struct {
-    vg_model model; /* the live weights, a blob in the arena */
-    vg_run run;
-    vg_learn learn;     /* read it; vg_train_tune changes it */
+    /* To be read; the core alone writes. */
+    vg_learn learn;     /* vg_train_tune changes it */
     uint32_t sequences; /* ended */
     uint32_t steps;     /* taken */
     uint32_t updates;   /* times the weights changed */
@@ -176,6 +175,10 @@ typedef struct {
     uint32_t saturated; /* weights, gradients and traces clamped */
     uint32_t norm_q16;  /* of the gradient before clipping, last update */
     int32_t loss_q16;   /* of the last step that had a target */
+    vg_model model;     /* shapes and exponents; its blob is not sealed as it
+                           stands: ask vg_train_blob for one */
+    /* The core's own. */
+    vg_run run; /* only run.saturated and vg_run_logits may be read */
     uint32_t *arena;
     uint32_t plan; /* arena: where it says what lies where */
 } vg_train;
