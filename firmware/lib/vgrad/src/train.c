@@ -123,7 +123,7 @@ int vg_train_step(vg_train *t, const vg_sig *x, const vg_sig *target, vg_sig *y)
 {
     const vg_input in = {x, 0, 0};
 
-    if (!t || !x || (t->learn.flags & VG_SYMBOLS) ||
+    if (!vg_begun(t) || !x || (t->learn.flags & VG_SYMBOLS) ||
         (target && vg_target_check(t, target)))
         return VG_E_ARG;
     return train_step(t, &in, target, y);
@@ -134,8 +134,8 @@ int vg_train_symbol(vg_train *t, uint32_t symbol, const vg_sig *target,
 {
     vg_input in = {NULL, symbol, 0};
 
-    if (!t || !(t->learn.flags & VG_SYMBOLS) || symbol >= t->model.n_in ||
-        (target && vg_target_check(t, target)))
+    if (!vg_begun(t) || !(t->learn.flags & VG_SYMBOLS) ||
+        symbol >= t->model.n_in || (target && vg_target_check(t, target)))
         return VG_E_ARG;
     in.one = (int32_t)1 << t->model.x_exp;
     return train_step(t, &in, target, y);
@@ -166,8 +166,8 @@ int32_t vg_train_steps(vg_train *t, const vg_sig *x, const vg_sig *target,
 {
     int32_t changed = 0;
 
-    if (!t || !x || (t->learn.flags & VG_SYMBOLS) || steps > INT32_MAX ||
-        !targets_ok(t, target, known, steps))
+    if (!vg_begun(t) || !x || (t->learn.flags & VG_SYMBOLS) ||
+        steps > INT32_MAX || !targets_ok(t, target, known, steps))
         return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++, x += t->model.n_in)
         changed += vg_train_step(t, x, target_at(t, target, known, k), NULL);
@@ -180,8 +180,8 @@ int32_t vg_train_symbols(vg_train *t, const uint16_t *symbol,
 {
     int32_t changed = 0;
 
-    if (!t || !symbol || !(t->learn.flags & VG_SYMBOLS) || steps > INT32_MAX ||
-        !targets_ok(t, target, known, steps))
+    if (!vg_begun(t) || !symbol || !(t->learn.flags & VG_SYMBOLS) ||
+        steps > INT32_MAX || !targets_ok(t, target, known, steps))
         return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++)
         if (symbol[k] >= t->model.n_in)
@@ -197,7 +197,7 @@ int vg_train_end(vg_train *t)
     vg_plan *p;
     int changed;
 
-    if (!t)
+    if (!vg_begun(t))
         return VG_E_ARG;
     p = vg_plan_of(t);
     changed = p->now.pending ? due(t) : 0;
