@@ -26,6 +26,20 @@ static int loss_ok(const vg_model *m, const vg_learn *l)
     return l->loss == VG_CROSS_ENTROPY && m->output != VG_LINEAR;
 }
 
+/* Cells that can learn, none of them backwards. */
+static int layers_ok(const vg_model *m)
+{
+    vg_walk w = vg_walk_start(m);
+    vg_layer l;
+
+    for (uint32_t k = 0; k < m->n_layers; k++) {
+        (void)vg_walk_layer(&w, &l);
+        if (l.cell > VG_LSTM || l.direction != VG_FORWARD)
+            return 0;
+    }
+    return 1;
+}
+
 static int method_ok(const vg_model *m, const vg_learn *l)
 {
     vg_walk w = vg_walk_start(m);
@@ -46,7 +60,7 @@ static int learn_ok(const vg_model *m, const vg_learn *l)
     const uint32_t readout =
         vg_has_readout(m) ? (uint32_t)1 << VG_FROZEN_READOUT : 0;
 
-    return rule_ok(l) && loss_ok(m, l) && method_ok(m, l) &&
+    return rule_ok(l) && loss_ok(m, l) && layers_ok(m) && method_ok(m, l) &&
            !(l->frozen & ~(layers | readout));
 }
 
