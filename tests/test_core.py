@@ -61,10 +61,11 @@ int main(void)
 {
     for (int k = 0; k < VG_N_CELLS; k++) {
         const vg_cell *c = &vg_cells[k];
-        printf("{\"name\": \"%s\", \"gates\": \"%s\", \"functions\": \"%s\", "
+        printf("{\"name\": \"%s\", \"gates\": \"%s\", \"reads\": \"%s\", "
+               "\"functions\": \"%s\", "
                "\"shared\": \"%s\", \"optional\": \"%s\", \"cells\": \"%s\", "
                "\"carry\": \"%s\", \"fields\": %d, \"free_fields\": %d}\n",
-               c->name, c->gates, c->functions, c->shared, c->optional,
+               c->name, c->gates, c->reads, c->functions, c->shared, c->optional,
                c->cells, c->carry, c->fields, c->free_fields);
     }
     return 0;
@@ -88,7 +89,7 @@ def test_both_cell_tables_have_the_same_rows(table):
 @pytest.mark.parametrize("name", list(CELLS))
 def test_row_of_the_cell_table_is_the_same_in_c_and_python(table, name):
     cell = CELLS[name]
-    same = ("name", "gates", "functions", "shared", "optional", "cells", "carry")
+    same = "name gates reads functions shared optional cells carry".split()
     assert table[cell.code] == {
         **{key: getattr(cell, key) for key in same},
         "fields": encode_fields(Layer(name, 1, 1)),

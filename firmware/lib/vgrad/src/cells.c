@@ -239,10 +239,10 @@ const vg_cell vg_cells[VG_N_CELLS] = {
     {"lstm",               "ifog",  "bbbb",  "sssg",   "ifo", "",      "g",   "c", 'h', LSTM,    0, 0, NULL, lstm_unit},
     {"lstm_coupled",       "iog",   "bbb",   "sst",    "",    "",      "g",   "c", 'h', COUPLED, 0, 0, NULL, lstm_unit},
     {"lstm_peephole",      "ifgo",  "ppbq",  "ssts",   "",    "",      "g",   "c", 'h', LSTM,    0, 1, peephole_between, peephole_unit},
-    {"gru",                "zrnm",  "bbxh",  "sstt",   "",    "",      "nm",  "c", 'h', RNN,     0, 2, gru_between, gru_unit},
-    {"gru_reset_before",   "zrn",   "bbs",   "sst",    "",    "",      "n",   "c", 'h', RNN,     0, 1, reset_before_between, gru_unit},
+    {"gru",                "zrnm",  "bbxh",  "sstn",   "",    "",      "nm",  "h", 'h', RNN,     0, 2, gru_between, gru_unit},
+    {"gru_reset_before",   "zrn",   "bbs",   "sst",    "",    "",      "n",   "h", 'h', RNN,     0, 1, reset_before_between, gru_unit},
     {"indrnn",             "a",     "d",     "r",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, relu_unit},
-    {"ugrnn",              "zn",    "bb",    "st",     "",    "",      "n",   "c", 'h', RNN,     0, 0, NULL, ugrnn_unit},
-    {"plus_rnn",           "znypu", "bbbbx", "stsrn",  "",    "",      "npu", "c", 'y', RNN,     0, 0, NULL, plus_unit},
+    {"ugrnn",              "zn",    "bb",    "st",     "",    "",      "n",   "h", 'h', RNN,     0, 0, NULL, ugrnn_unit},
+    {"plus_rnn",           "znypu", "bbbbx", "stsrn",  "",    "",      "npu", "h", 'y', RNN,     0, 0, NULL, plus_unit},
 };
 /* clang-format on */

@@ -117,14 +117,14 @@ typedef struct {
 /* A cell: its gates, as data, and one function over the whole layer. */
 typedef struct {
     const char *name;
-    const char *gates;     /* one letter each, in blob order */
-    const char *reads;     /* what each reads: docs/numbers.md has the letters */
+    const char *gates; /* one letter each, in blob order */
+    const char *reads; /* what each reads: docs/numbers.md has the letters */
     const char *functions; /* of each: s logistic, t tanh, r relu, n none, g by
                               field */
     const char *shared;    /* gates of which a block has only one */
     const char *optional;  /* gates that a field can leave out */
     const char *cells;     /* gates whose bias is a cell's */
-    const char *carry;     /* int32 states beside h */
+    const char *carry;     /* int32 state: c, or h itself in full width */
     char gives;            /* to the layer above: h, or y */
     uint8_t fields;        /* the defaults */
     uint8_t free_fields;   /* 0: the defaults are the only ones */
@@ -172,8 +172,8 @@ typedef struct {
     const uint8_t *blob;
     uint32_t at;
     uint32_t end;
-    uint32_t n_in;   /* what the next layer reads */
-    uint32_t n_half; /* cells of the forward half before it; 0: none */
+    uint32_t n_in;    /* what the next layer reads */
+    uint32_t n_half;  /* cells of the forward half before it; 0: none */
     uint8_t half_exp; /* its h_exp */
     uint8_t bits;
 } vg_walk;

@@ -5,9 +5,9 @@
 #include "dot_c.h"
 #include "lut.h"
 
-/* What the rows of a map read: z1 in the first n1 columns and z2 in the n2 after
- * them, null for the one-hot x of a symbol; and in one column more h or c of
- * the row's own cell. */
+/* What the rows of a map read: z1 in the first n1 columns and z2 in the n2
+ * after them, null for the one-hot x of a symbol; and in one column more h or c
+ * of the row's own cell. */
 typedef struct {
     const vg_sig *z1, *z2;
     uint32_t n1, n2;
@@ -39,9 +39,8 @@ static const uint8_t *row_of(const uint8_t *blob, const vg_map *m, uint32_t row)
 
 static int64_t bias_of(const uint8_t *blob, const vg_map *m, uint32_t row)
 {
-    return m->biases
-               ? ((const int32_t *)(const void *)(blob + m->biases))[row]
-               : 0;
+    return m->biases ? ((const int32_t *)(const void *)(blob + m->biases))[row]
+                     : 0;
 }
 
 static int exp_of(const uint8_t *blob, const vg_map *m, uint32_t row)
@@ -99,8 +98,8 @@ static uint32_t affine_with_reset(const uint8_t *blob, const vg_map *n,
         const int64_t acc_m =
             bias_of(blob, m, row) +
             dot(m, row_of(blob, m, row), 0, s->z2, m->columns);
-        const int64_t acc = accumulate(blob, n, s, row) * VG_ONE +
-                            acc_m * *(a - n->rows);
+        const int64_t acc =
+            accumulate(blob, n, s, row) * VG_ONE + acc_m * *(a - n->rows);
         *a = fx_sat16(fx_rs(acc, e + 2), &harmless);
         a[n->rows] = fx_sat16(fx_rs(acc_m, e - 11), &harmless);
     }
@@ -110,9 +109,8 @@ static uint32_t affine_with_reset(const uint8_t *blob, const vg_map *n,
 /* ---- a layer -------------------------------------------------------- */
 
 /* What a row of a gate reads.  symbol: null, or the layer's x. */
-static void find_sources(const vg_run *r, const vg_layer *l,
-                         const vg_map *gate, const vg_input *symbol,
-                         sources *s)
+static void find_sources(const vg_run *r, const vg_layer *l, const vg_map *gate,
+                         const vg_input *symbol, sources *s)
 {
     const vg_sig *h = vg_run_r(r, l);
 
@@ -148,8 +146,8 @@ static void find_sources(const vg_run *r, const vg_layer *l,
     }
 }
 
-typedef uint32_t mapping(const uint8_t *blob, const vg_map *m,
-                         const sources *s, vg_sig *a);
+typedef uint32_t mapping(const uint8_t *blob, const vg_map *m, const sources *s,
+                         vg_sig *a);
 
 void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
 {
@@ -161,7 +159,8 @@ void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
     for (const vg_map *end = gate + l->n_gates; gate < end; gate++) {
         sources s;
         if (gate == l->gate + l->n_early) {
-            r->saturated += cell->between(l, vg_run_values(r), vg_run_c(r, l), vg_run_r(r, l));
+            r->saturated += cell->between(l, vg_run_values(r), vg_run_c(r, l),
+                                          vg_run_r(r, l));
             if (l->cell == VG_GRU) {
                 map = affine_with_reset;
                 end--;
@@ -171,7 +170,8 @@ void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
         r->saturated += map(r->model->blob, gate, &s, to);
         to += gate->rows;
     }
-    r->saturated += cell->unit(l, vg_run_values(r), vg_run_c(r, l), vg_run_r(r, l));
+    r->saturated +=
+        cell->unit(l, vg_run_values(r), vg_run_c(r, l), vg_run_r(r, l));
 }
 
 /* ---- the readout ---------------------------------------------------- */

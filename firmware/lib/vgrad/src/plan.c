@@ -110,8 +110,7 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t symbols)
     net->c1 = take(&y->work, l->n_c, 4);
     net->h = take(&y->work, l->n, 2);
     net->skipped = symbols ? l->n_in : 0;
-    net->z_tape =
-        take(&y->lasts, (uint64_t)(l->n_z - net->skipped) * k2, 2);
+    net->z_tape = take(&y->lasts, (uint64_t)(l->n_z - net->skipped) * k2, 2);
     net->c_tape = take(&y->lasts, (uint64_t)l->n_c * k2, 4);
     if (l->n_z == l->n_in)
         net->h_tape = take(&y->lasts, (uint64_t)l->n * k2, 2);

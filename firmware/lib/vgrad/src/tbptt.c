@@ -110,8 +110,7 @@ static void layer_back(vg_train *t, uint32_t layer, const int32_t *above,
         for (uint32_t row = 0; row < gates[k].rows; row++)
             vg_ints(t, gates[k].errors_tape)[row * k2 + at] =
                 vg_ints(t, gates[k].errors)[row];
-    vg_transposed(t, gates, l->n_gates, layer ? 0 : l->n_in, l->n_z,
-                  dr);
+    vg_transposed(t, gates, l->n_gates, layer ? 0 : l->n_in, l->n_z, dr);
 }
 
 /* ---- gradients ------------------------------------------------------ */

@@ -114,8 +114,9 @@ static uint8_t argument_exp(const vg_layer *l, char function)
     case 't':
         return 12;
     case 'r':
-    case 'n':
         return l->h_exp;
+    case 'n': /* m of a gru joins n */
+        return l->cell == VG_GRU ? 12 : l->h_exp;
     default: /* g */
         return (l->fields & VG_G_MASK) == VG_G_TANH ? 12 : 11;
     }
@@ -140,8 +141,7 @@ static int read_head(const vg_walk *w, const uint8_t *p, vg_layer *l)
 {
     const vg_cell *cell;
 
-    if (p[0] >= VG_N_CELLS || p[2] > 7 ||
-        get16(p + 10) > VG_HALF_REVERSE)
+    if (p[0] >= VG_N_CELLS || p[2] > 7 || get16(p + 10) > VG_HALF_REVERSE)
         return VG_E_FORMAT;
     cell = &vg_cells[p[0]];
     memset(l, 0, sizeof *l);
@@ -223,8 +223,8 @@ static int exps_ok(const vg_walk *w, const vg_layer *l)
         const vg_map *m = &l->gate[k];
         if (!shifts_ok(w, m))
             return 0;
-        if (m->reads == 'h' && memcmp(w->blob + m->exps, w->blob + m[-1].exps,
-                                      n_exps(m)) != 0)
+        if (m->reads == 'h' &&
+            memcmp(w->blob + m->exps, w->blob + m[-1].exps, n_exps(m)) != 0)
             return 0;
     }
     return 1;

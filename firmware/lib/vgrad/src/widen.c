@@ -70,8 +70,7 @@ static uint8_t *put_maps(const vg_model *m, const vg_map *maps, uint32_t n,
 
     memset(to, 0, size);
     for (uint32_t k = 0; k < n; k++)
-        to[k] =
-            gate_exp(m->blob + maps[k].exps, maps[k].rows, maps[k].arg_exp);
+        to[k] = gate_exp(m->blob + maps[k].exps, maps[k].rows, maps[k].arg_exp);
     return to + size;
 }
 
