@@ -552,7 +552,7 @@ def test_outputs_logits_and_states_are_those_of_the_integer_model(extreme, data,
 def test_one_call_of_n_steps_equals_n_calls(model, seed, n):
     x = signals(seed, n, model)
     one, many = Run(pack(model)), Run(pack(model), fill=0xFF)
-    last = model.shape.mode == "last"
+    last = model.shape.mode != "sequence"
     single = [many.step(row, with_y=t == n - 1 or not last) for t, row in enumerate(x)]
     assert one.steps(x) == (single[-1] if last else [v for y in single for v in y])
     assert one.save() == many.save()
