@@ -124,6 +124,19 @@ int vg_run_symbol(vg_run *r, uint32_t symbol, vg_sig *y);
 int vg_run_symbols(vg_run *r, const uint16_t *symbol, uint32_t steps,
                    vg_sig *y);
 
+/* A whole sequence x[steps][n_in], steps >= 1, through any model: layer by
+ * layer, each from its state now to its state at the end, which of a layer that
+ * runs backwards is that after the first step.  y as of vg_run_steps, and the
+ * same bits where that is admitted; in mode VG_FINAL y[n_out] is read from each
+ * layer's h at its own end, in VG_LAST from those at the last step.  buf[size],
+ * size >= vg_run_whole_size, 4-byte aligned, is only for the call; x, y and buf
+ * may not overlap.  y may be null.  VG_E_ARG, _ALIGN, _SIZE. */
+int vg_run_whole(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y,
+                 void *buf, uint32_t size);
+
+/* Bytes of buf for that many steps.  VG_E_ARG; VG_E_SIZE beyond 2 GiB. */
+int32_t vg_run_whole_size(const vg_model *m, uint32_t steps);
+
 /* The readout's values of the last step with a y, before its output function:
  * logits[n_out] on logit_exp.  The same as y where there is no readout. */
 const vg_sig *vg_run_logits(const vg_run *r);
