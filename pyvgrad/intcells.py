@@ -41,7 +41,7 @@ def clamps_of(exact: Ints, clamped: Ints) -> Ints:
 
 
 def step(q: QLayer, x: Ints, r: Ints, c: Ints | None) -> Stepped:
-    """One step of x (batch, n_in) from r (batch, state_length) and c of the step before.
+    """One step of x (batch, n_in), from r (batch, state_length) and c before it.
 
     ``x`` is what the layer reads, on the exponents of ``QModel.x_exps``.
     """
