@@ -14,17 +14,22 @@
 
 #include "core.h"
 
-/* The most parts of a row of columns that differ in exponent or in rate. */
-enum { VG_PARTS = 3, VG_FACTORS = 3, VG_FACTOR_ONE = 65536 };
+/* VG_SPANS: of x, of h, of gates fed back, of the biases. */
+enum { VG_SPANS = 4, VG_FACTORS = 3, VG_FACTOR_ONE = 65536 };
 
-/* Some columns of a gate, from the end of the span before to this end, whose
- * sources are on exp. */
+/* What a span's columns read: signals; the symbol that the model's x is, each
+ * column 1 or 0; or always 1. */
+typedef enum { VG_READS_SIGNALS, VG_READS_SYMBOL, VG_READS_ONE } vg_reads;
+
+/* Some columns of a gate, from the end of the span before to this end, that
+ * differ from others in their sources or in their rate.  The biases, if there
+ * are any, are the last column, with a span of its own. */
 typedef struct {
     uint32_t end;
-    uint8_t exp;
-    uint8_t part;    /* vg_part */
-    uint8_t symbols; /* they read the model's x, and that is a symbol */
-    uint8_t reserved;
+    uint8_t exp;    /* of the sources */
+    uint8_t part;   /* vg_part */
+    uint8_t reads;  /* vg_reads */
+    uint8_t learns; /* is its rate more than 0? */
 } vg_span;
 
 /* A gate's weights, or the readout's, and what learning keeps beside them. */
@@ -34,7 +39,7 @@ typedef struct {
     uint32_t exp;     /* uint8: E */
     uint32_t factors; /* int32[VG_FACTORS], by vg_part */
     uint32_t lo;      /* int16[rows * stride] */
-    /* int32[rows * columns], and behind them int32[rows] if there are biases */
+    /* int32[rows * columns], and behind them the biases' column: int32[rows] */
     uint32_t g; /* gradients */
     uint32_t v; /* moments; 0: none */
     /* int32 */
@@ -46,9 +51,9 @@ typedef struct {
     uint32_t errors_tape; /* int32[rows][k2], of TBPTT */
     uint32_t index;       /* the first weight's, for rounding */
     uint32_t rows;
-    uint32_t columns;
+    uint32_t columns; /* of the weights */
     uint32_t stride;
-    vg_span span[VG_PARTS];
+    vg_span span[VG_SPANS];
     uint8_t n_spans;
     uint8_t arg_exp;
     uint8_t layer;  /* bit of vg_learn.frozen; 32: it has none */
@@ -79,11 +84,12 @@ typedef struct {
 /* A layer in training. */
 typedef struct {
     uint32_t first;   /* of its gates */
-    uint32_t z;       /* int16[columns]: the sources of a step */
+    uint32_t r0;      /* int16[columns of r]: r before a step, of RTRL97 */
     uint32_t c0;      /* [n]: c before it */
     uint32_t h_by_c;  /* [n]: derivative of h by c */
     uint32_t dh, dc;  /* [n]: errors */
-    uint32_t dr;      /* [columns]: errors of the sources */
+    uint32_t dx;      /* [n_in]: errors of x, of TBPTT; first layer: 0 */
+    uint32_t dr;      /* [columns of r]: errors of r, likewise */
     uint32_t z_tape;  /* int16[columns - skipped][k2] */
     uint32_t c_tape;  /* [n]: c before a step, and */
     uint32_t h_tape;  /* int16[n]: h after it where z has no h; 0: none */
@@ -103,7 +109,6 @@ typedef struct {
     uint32_t gates, n_gates;
     uint32_t nets;
     uint32_t run, run_size;
-    uint32_t readout_z;       /* int16[columns] of the readout */
     uint32_t y;               /* int16[n_out] */
     uint32_t d_logits;        /* [n_out] */
     uint32_t dh_tape;         /* [n of the last layer][k2] */
@@ -166,13 +171,6 @@ static inline vg_gate *vg_readout_gate(const vg_train *t)
     return last->letter ? NULL : last;
 }
 
-/* What stands behind int32[rows * columns]: the biases' part. */
-static inline int32_t *vg_biases_of(const vg_train *t, const vg_gate *g,
-                                    uint32_t at)
-{
-    return vg_ints(t, at) + g->rows * g->columns;
-}
-
 static inline int vg_exp_of(const vg_train *t, const vg_gate *g)
 {
     return *(const uint8_t *)vg_at(t, g->exp);
@@ -182,26 +180,47 @@ static inline int vg_exp_of(const vg_train *t, const vg_gate *g)
 
 typedef struct {
     const uint16_t *list; /* null: all */
-    uint32_t begin;
     uint32_t count;
 } vg_columns;
+
+/* The k-th of them, counted from the span's first. */
+static inline uint32_t vg_column(const vg_columns *c, uint32_t k)
+{
+    return c->list ? c->list[k] : k;
+}
 
 static inline uint32_t vg_span_begin(const vg_gate *g, const vg_span *s)
 {
     return s == g->span ? 0 : s[-1].end;
 }
 
-static inline vg_columns vg_span_columns(const vg_gate *g, const vg_span *s)
+/* Columns of a row, that of the biases with them. */
+static inline uint32_t vg_in_row(const vg_gate *g)
 {
-    const uint32_t begin = vg_span_begin(g, s);
-    const vg_columns all = {NULL, begin, s->end - begin};
-    return all;
+    return g->span[g->n_spans - 1].end;
 }
 
-static inline uint32_t vg_column(const vg_columns *c, uint32_t k)
+/* Where a span's part of a row is in [rows * columns], then [rows]. */
+static inline uint32_t vg_row_at(const vg_gate *g, const vg_span *s,
+                                 uint32_t rows, uint32_t row)
 {
-    return c->begin + (c->list ? c->list[k] : k);
+    return s->part == VG_BIAS ? rows * g->columns + row
+                              : row * g->columns + vg_span_begin(g, s);
 }
+
+/* All columns of a span; of one that reads a symbol those on the list. */
+vg_columns vg_all(const vg_gate *g, const vg_span *s);
+vg_columns vg_listed(const vg_train *t, const vg_gate *g, const vg_span *s);
+
+/* What a gate's columns read at one step. */
+typedef struct {
+    const vg_sig *first; /* the first span */
+    const vg_sig *rest;  /* those behind it, all of them */
+    uint32_t symbol;
+} vg_sources;
+
+/* A span's sources, null if it reads the symbol. */
+const vg_sig *vg_read(const vg_sources *z, const vg_gate *g, const vg_span *s);
 
 /* ---- plan.c --------------------------------------------------------- */
 
@@ -253,17 +272,20 @@ void vg_loss_step(vg_train *t, const vg_sig *y, const vg_sig *target);
 /* The rate of a part of a gate, q24; 0 if it is frozen. */
 int32_t vg_rate_of(const vg_train *t, const vg_gate *g, uint32_t part);
 
+/* Note in all spans whether they learn: a rate may have changed. */
+void vg_rates(vg_train *t);
+
 /* *g += d, counted where it does not fit. */
 void vg_add(vg_train *t, int32_t *g, int64_t d);
 
-/* G += d z for one row, on every span that learns; z by column, or null in the
- * spans of symbols, where it is 1.0 in the column symbol. */
-void vg_gather(vg_train *t, const vg_gate *g, uint32_t row, int32_t d,
-               const vg_sig *z, uint32_t symbol);
+/* G += d z, d[rows] the errors of the arguments, on every span that learns. */
+void vg_gather(vg_train *t, const vg_gate *g, const int32_t *d,
+               const vg_sources *z);
 
-/* dr[j], j in begin..end-1: the errors of a gate range's sources. */
+/* From dz[0] on the errors of a gate range's sources in columns begin..end-1.
+ */
 void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
-                   uint32_t begin, uint32_t end, int32_t *dr);
+                   uint32_t begin, uint32_t end, int32_t *dz);
 
 /* Note a symbol in a list of at most n_in, once: its mark is where it stands,
  * counted from 1. */
@@ -275,13 +297,15 @@ void vg_forget(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n);
 
 /* ---- tbptt.c, rtrl97.c ------------------------------------------------ */
 
-/* After a layer's step on net's z and c0. */
-void vg_tbptt_record(vg_train *t, uint32_t layer, const vg_sig *values);
+/* Before a layer's step, when its z is complete, and after it. */
+void vg_tbptt_before(vg_train *t, uint32_t layer);
+void vg_tbptt_after(vg_train *t, uint32_t layer, const vg_sig *values);
 /* After all layers: dh is the error of the last h, or null. */
 void vg_tbptt_step(vg_train *t, const vg_input *x, const int32_t *dh);
 void vg_tbptt_flow(vg_train *t);
 
-void vg_rtrl97_record(vg_train *t, const vg_input *x, const vg_sig *values);
+void vg_rtrl97_before(vg_train *t);
+void vg_rtrl97_after(vg_train *t, const vg_input *x, const vg_sig *values);
 void vg_rtrl97_step(vg_train *t, const vg_input *x, const int32_t *dh);
 void vg_rtrl97_reset(vg_train *t);
 
