@@ -98,9 +98,10 @@ static void carry_back(vg_train *t, const vg_layer *l, const vg_net *net)
             dc[u] = fx_to31((int64_t)dc[u] * f[b], 14);
 }
 
-/* One layer, one step: from the error of h that came from above. */
+/* One layer, one step: from the error of h that came from above.  x's errors
+ * too, if a layer below wants them. */
 static void layer_back(vg_train *t, uint32_t layer, const int32_t *above,
-                       uint32_t stride, uint32_t at)
+                       uint32_t stride, uint32_t at, int below)
 {
     const vg_layer *l = vg_run_layers(&t->run) + layer;
     const vg_net *net = vg_nets_of(t) + layer;
@@ -120,7 +121,7 @@ static void layer_back(vg_train *t, uint32_t layer, const int32_t *above,
         for (uint32_t row = 0; row < gates[k].rows; row++)
             vg_ints(t, gates[k].errors_tape)[row * k2 + at] =
                 vg_ints(t, gates[k].errors)[row];
-    if (layer)
+    if (below)
         vg_transposed(t, gates, l->n_gates, 0, l->n_in, vg_ints(t, net->dx));
     vg_transposed(t, gates, l->n_gates, l->n_in, l->map.columns, dr);
 }
@@ -210,33 +211,60 @@ static void gate_gradient(vg_train *t, const vg_gate *g, const vg_net *net)
 
 /* ---- an update is due ----------------------------------------------- */
 
+/* The lowest layer that learns; n_layers if none does. */
+static uint32_t lowest(const vg_train *t)
+{
+    const vg_net *nets = vg_nets_of(t);
+
+    for (uint32_t k = 0; k < t->model.n_layers; k++) {
+        const vg_gate *g = vg_gates_of(t) + nets[k].first;
+        const vg_gate *end = g + vg_run_layers(&t->run)[k].n_gates;
+        for (; g < end; g++)
+            for (uint32_t i = 0; i < g->n_spans; i++)
+                if (g->span[i].learns)
+                    return k;
+    }
+    return t->model.n_layers;
+}
+
+/* The error of one step, at `at`, down to the layer `low`. */
+static void step_back(vg_train *t, uint32_t low, uint32_t at, uint32_t next,
+                      int newest)
+{
+    const vg_layer *layers = vg_run_layers(&t->run);
+    const vg_net *nets = vg_nets_of(t);
+    const int32_t *above = vg_ints(t, vg_plan_of(t)->dh_tape) + at;
+    uint32_t stride = t->learn.k2;
+
+    for (uint32_t k = t->model.n_layers; k-- > low; stride = 1) {
+        recall(t, &layers[k], &nets[k], at, next, newest);
+        layer_back(t, k, above, stride, at, k > low);
+        above = vg_ints(t, nets[k].dx);
+    }
+}
+
 void vg_tbptt_flow(vg_train *t)
 {
     vg_plan *p = vg_plan_of(t);
     const vg_layer *layers = vg_run_layers(&t->run);
     const vg_net *nets = vg_nets_of(t);
-    const uint32_t k2 = t->learn.k2, last = t->model.n_layers - 1u;
+    const uint32_t k2 = t->learn.k2, n = t->model.n_layers, low = lowest(t);
     uint32_t at = p->now.tape_at, next = at;
 
-    for (uint32_t k = 0; k <= last; k++) {
+    for (uint32_t k = low; k < n; k++) {
         memset(vg_ints(t, nets[k].dc), 0, 4 * (size_t)layers[k].n);
         memset(vg_ints(t, nets[k].dr), 0,
                4 * (size_t)(layers[k].map.columns - layers[k].n_in));
     }
-    for (uint32_t step = 0; step < p->now.tape_len; step++, next = at) {
+    for (uint32_t step = 0; low < n && step < p->now.tape_len; step++) {
         at = at ? at - 1 : k2 - 1;
-        for (uint32_t k = last + 1; k-- > 0;) {
-            recall(t, &layers[k], &nets[k], at, next, step == 0);
-            if (k == last)
-                layer_back(t, k, vg_ints(t, p->dh_tape) + at, k2, at);
-            else
-                layer_back(t, k, vg_ints(t, nets[k + 1].dx), 1, at);
-        }
+        step_back(t, low, at, next, step == 0);
+        next = at;
     }
     if (t->learn.flags & VG_SYMBOLS)
         chain_symbols(t, p);
-    for (uint32_t k = 0; k <= last; k++)
+    for (uint32_t k = low; k < n; k++)
         for (uint32_t g = 0; g < layers[k].n_gates; g++)
             gate_gradient(t, vg_gates_of(t) + nets[k].first + g, &nets[k]);
-    memset(vg_ints(t, p->dh_tape), 0, 4 * (size_t)layers[last].n * k2);
+    memset(vg_ints(t, p->dh_tape), 0, 4 * (size_t)layers[n - 1].n * k2);
 }
