@@ -1,8 +1,8 @@
 /* vgrad - recurrent networks in integers, for microcontrollers.
  *
  *   blob --vg_model_open--> vg_model --vg_run_*----> outputs
- *                               '------vg_train_*--> a new blob --vg_slots_*-->
- * flash
+ *                               '------vg_train_*--> a new blob
+ *   blob --vg_slots_save--> flash --vg_slots_newest--> blob
  *
  * Numbers  A signal (vg_sig) is an int16 that stands for raw / 2^e; the model
  *          states e.  A name ending in _qN is on the fixed scale raw / 2^N.
