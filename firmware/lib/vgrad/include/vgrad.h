@@ -155,7 +155,8 @@ typedef struct {
     uint16_t k1;         /* steps between updates; 0: only at a sequence's end.
                             At most k2; VG_RTRL97: 0 or 1 */
     uint16_t k2;         /* TBPTT: steps looked back, >= 1; VG_RTRL97: 0 */
-    uint32_t frozen;     /* bit k: layer k keeps its weights; bit 31: readout */
+    uint32_t frozen;     /* bit k: layer k keeps its weights, k <= 30; bit 31:
+                            the readout does */
     int32_t rate_q24;    /* learning rate, > 0 */
     int32_t decay_q14;   /* momentum, or of RMSprop's mean; 0..VG_ONE - 1; 0
                             with VG_SGD */
