@@ -1,8 +1,8 @@
 /* vgrad - recurrent networks in integers, for microcontrollers.
  *
  *   blob --vg_model_open--> vg_model --vg_run_*----> outputs
- *                               '------vg_train_*--> a new blob --vg_slots_*-->
- * flash
+ *                               '------vg_train_*--> a new blob
+ *   blob --vg_slots_save--> flash --vg_slots_newest--> blob
  *
  * Numbers  A signal (vg_sig) is an int16 that stands for raw / 2^e; the model
  *          states e.  A name ending in _qN is on the fixed scale raw / 2^N.
@@ -155,7 +155,8 @@ typedef struct {
     uint16_t k1;         /* steps between updates; 0: only at a sequence's end.
                             At most k2; VG_RTRL97: 0 or 1 */
     uint16_t k2;         /* TBPTT: steps looked back, >= 1; VG_RTRL97: 0 */
-    uint32_t frozen;     /* bit k: layer k keeps its weights; bit 31: readout */
+    uint32_t frozen;     /* bit k: layer k keeps its weights, k <= 30; bit 31:
+                            the readout does */
     int32_t rate_q24;    /* learning rate, > 0 */
     int32_t decay_q14;   /* momentum, or of RMSprop's mean; 0..VG_ONE - 1; 0
                             with VG_SGD */
@@ -165,9 +166,8 @@ typedef struct {
 } vg_learn;
 
 typedef struct {
-    vg_model model; /* the live weights, a blob in the arena */
-    vg_run run;
-    vg_learn learn;     /* read it; vg_train_tune changes it */
+    /* To be read; the core alone writes. */
+    vg_learn learn;     /* vg_train_tune changes it */
     uint32_t sequences; /* ended */
     uint32_t steps;     /* taken */
     uint32_t updates;   /* times the weights changed */
@@ -176,6 +176,10 @@ typedef struct {
     uint32_t saturated; /* weights, gradients and traces clamped */
     uint32_t norm_q16;  /* of the gradient before clipping, last update */
     int32_t loss_q16;   /* of the last step that had a target */
+    vg_model model;     /* shapes and exponents; its blob is not sealed as it
+                           stands: ask vg_train_blob for one */
+    /* The core's own. */
+    vg_run run; /* only run.saturated and vg_run_logits may be read */
     uint32_t *arena;
     uint32_t plan; /* arena: where it says what lies where */
 } vg_train;
@@ -221,7 +225,9 @@ int vg_train_symbol(vg_train *t, uint32_t symbol, const vg_sig *target,
 
 /* As steps calls of these, without y: x[steps][n_in] or symbol[steps],
  * target[steps][n_out], or target[steps] for a softmax.  known[steps] is 0
- * where a step has no target; null: all have one.  Returns how often the
+ * where a step has no target; null: all have one.  The model's mode has no part
+ * in this, for a sequence may come in many calls: to teach a VG_LAST model its
+ * last step alone, let known be 0 at every other.  Returns how often the
  * weights changed; VG_E_ARG, then none of the steps is taken. */
 int32_t vg_train_steps(vg_train *t, const vg_sig *x, const vg_sig *target,
                        const uint8_t *known, uint32_t steps);
@@ -233,9 +239,11 @@ int32_t vg_train_symbols(vg_train *t, const uint16_t *symbol,
 int vg_train_end(vg_train *t);
 
 /* Seal the weights and return them as a blob of *size bytes in the arena, good
- * until the next call on t.  vg_train_checkpoint's has the whole state of the
- * training in it besides: it can be run as well, and vg_train_init goes on from
- * it as if nothing had happened. */
+ * until the next call on t.  size may be null: vg_model_open reads the length
+ * in the blob.  t null or all zeros: null, and *size is 0.
+ * vg_train_checkpoint's has the whole state of the training in it besides: it
+ * can be run as well, and vg_train_init goes on from it as if nothing had
+ * happened. */
 const void *vg_train_blob(vg_train *t, uint32_t *size);
 const void *vg_train_checkpoint(vg_train *t, uint32_t *size);
 

@@ -70,7 +70,8 @@ static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
     if (learn) {
         b->state = NULL;
         b->learn = *learn;
-    } else if (!b->state || length < sizeof(vg_head) || m->blob[16] != 16 ||
+    } else if (!b->state || length < sizeof(vg_head) ||
+               m->blob[VG_AT_BITS] != 16 ||
                get32(b->state) != VG_STATE_VERSION) {
         return VG_E_FORMAT;
     } else {
@@ -146,7 +147,7 @@ static int lies_well(const vg_model *m, const void *arena, uint32_t size)
     const uintptr_t blob = (uintptr_t)m->blob, at = (uintptr_t)arena;
 
     if (blob == at)
-        return m->blob[16] == 16;
+        return m->blob[VG_AT_BITS] == 16;
     return blob > at ? blob - at >= size : at - blob >= m->size;
 }
 
@@ -178,6 +179,7 @@ int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
         vg_state_resume(t);
     else
         start(t, &from);
+    vg_rates(t);
     return VG_OK;
 }
 
@@ -187,7 +189,7 @@ int vg_train_tune(vg_train *t, const vg_learn *learn)
 {
     vg_learn same;
 
-    if (!t || !learn || !learn_ok(&t->model, learn))
+    if (!vg_begun(t) || !learn || !learn_ok(&t->model, learn))
         return VG_E_ARG;
     same = t->learn;
     same.frozen = learn->frozen;
@@ -199,6 +201,7 @@ int vg_train_tune(vg_train *t, const vg_learn *learn)
     if (memcmp(&same, learn, sizeof same) != 0)
         return VG_E_ARG;
     t->learn = same;
+    vg_rates(t);
     return VG_OK;
 }
 
@@ -206,8 +209,10 @@ int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
                   int32_t factor_q16)
 {
     const vg_gate *g;
+    uint32_t k = 0;
 
-    if (!t || factor_q16 < 0 || part > VG_BIAS || layer > t->model.n_layers)
+    if (!vg_begun(t) || factor_q16 < 0 || part > VG_BIAS ||
+        layer > t->model.n_layers)
         return VG_E_ARG;
     if (layer == t->model.n_layers) {
         g = gate ? NULL : vg_readout_gate(t);
@@ -216,12 +221,11 @@ int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
                 ? vg_gates_of(t) + vg_nets_of(t)[layer].first + gate
                 : NULL;
     }
-    if (!g)
-        return VG_E_ARG;
-    if (part == VG_BIAS ? !g->biases
-                        : g->span[0].part != part &&
-                              (g->n_spans < 2 || g->span[1].part != part))
+    while (g && k < g->n_spans && g->span[k].part != part)
+        k++;
+    if (!g || k == g->n_spans)
         return VG_E_ARG;
     vg_ints(t, g->factors)[part] = factor_q16;
+    vg_rates(t);
     return VG_OK;
 }

@@ -22,6 +22,22 @@ enum {
     VG_STATE_HEADER = 8
 };
 
+/* Places in the header, as in BLOB.md. */
+enum {
+    VG_AT_VERSION = 4,
+    VG_AT_N_LAYERS = 6,
+    VG_AT_SIZE = 8,
+    VG_AT_N_IN = 12,
+    VG_AT_N_OUT = 14,
+    VG_AT_BITS = 16,
+    VG_AT_LAYOUT = 17,
+    VG_AT_MODE = 18,
+    VG_AT_X_EXP = 19,
+    VG_AT_COUNT_EXP = 20,
+    VG_AT_FLAGS = 21,
+    VG_AT_RESERVED = 22
+};
+
 /* Flags of the header. */
 enum { VG_HAS_SCALING = 1, VG_HAS_READOUT = 2 };
 

@@ -9,25 +9,24 @@
 static void forward(vg_train *t, const vg_input *x)
 {
     const vg_layer *l = vg_run_layers(&t->run);
-    const vg_net *net = vg_nets_of(t);
+    const int tape = t->learn.method == VG_TBPTT;
     vg_sig *values = vg_run_signals(&t->run, vg_run_readout(&t->run)->a);
     const vg_sig *in = x->x;
 
-    for (uint32_t k = 0; k < t->model.n_layers; k++, l++, net++) {
+    for (uint32_t k = 0; k < t->model.n_layers; k++, l++) {
         vg_sig *z = vg_run_signals(&t->run, l->z);
-        const uint32_t skip = in ? 0 : l->n_in; /* a symbol has no columns */
         if (in)
             memcpy(z, in, 2 * (size_t)l->n_in);
-        memcpy(vg_sigs(t, net->z) + skip, z + skip,
-               2 * (size_t)(l->map.columns - skip));
-        if (net->c0)
-            memcpy(vg_at(t, net->c0), vg_run_c(&t->run, l), 4 * (size_t)l->n_c);
+        if (tape)
+            vg_tbptt_before(t, k);
+        else
+            vg_rtrl97_before(t);
         t->run.saturated += vg_layer_step(
             t->model.blob, l, vg_run_c(&t->run, l), z, in ? NULL : x, values);
-        if (t->learn.method == VG_TBPTT)
-            vg_tbptt_record(t, k, values);
+        if (tape)
+            vg_tbptt_after(t, k, values);
         else
-            vg_rtrl97_record(t, x, values);
+            vg_rtrl97_after(t, x, values);
         in = z + l->n_in;
     }
 }
@@ -59,20 +58,16 @@ static const int32_t *through_readout(vg_train *t, const vg_input *x)
     const vg_readout *r = vg_run_readout(&t->run);
     int32_t *d = vg_ints(t, p->d_logits);
     int32_t *dh = vg_ints(t, vg_nets_of(t)[t->model.n_layers - 1].dh);
-    vg_sig *z;
+    vg_sources z;
 
     if (!g)
         return d;
-    z = vg_sigs(t, p->readout_z);
-    memcpy(z, vg_run_r(&t->run, last_layer(t)), 2 * (size_t)r->n_h);
-    if (g->columns > r->n_h) {
-        if (x->x)
-            memcpy(z + r->n_h, x->x, 2 * (size_t)t->model.n_in);
-        else
-            vg_note(t, p->fresh, p->fresh_mark, &p->now.n_fresh, x->symbol);
-    }
-    for (uint32_t row = 0; row < g->rows; row++)
-        vg_gather(t, g, row, d[row], z, x->symbol);
+    z.first = vg_run_r(&t->run, last_layer(t));
+    z.rest = vg_run_signals(&t->run, vg_run_layers(&t->run)->z); /* x */
+    z.symbol = x->symbol;
+    if (!x->x && g->columns > r->n_h)
+        vg_note(t, p->fresh, p->fresh_mark, &p->now.n_fresh, x->symbol);
+    vg_gather(t, g, d, &z);
     vg_transposed(t, g, 1, 0, r->n_h, dh);
     return dh;
 }
@@ -123,7 +118,7 @@ int vg_train_step(vg_train *t, const vg_sig *x, const vg_sig *target, vg_sig *y)
 {
     const vg_input in = {x, 0, 0};
 
-    if (!t || !x || (t->learn.flags & VG_SYMBOLS) ||
+    if (!vg_begun(t) || !x || (t->learn.flags & VG_SYMBOLS) ||
         (target && vg_target_check(t, target)))
         return VG_E_ARG;
     return train_step(t, &in, target, y);
@@ -134,8 +129,8 @@ int vg_train_symbol(vg_train *t, uint32_t symbol, const vg_sig *target,
 {
     vg_input in = {NULL, symbol, 0};
 
-    if (!t || !(t->learn.flags & VG_SYMBOLS) || symbol >= t->model.n_in ||
-        (target && vg_target_check(t, target)))
+    if (!vg_begun(t) || !(t->learn.flags & VG_SYMBOLS) ||
+        symbol >= t->model.n_in || (target && vg_target_check(t, target)))
         return VG_E_ARG;
     in.one = (int32_t)1 << t->model.x_exp;
     return train_step(t, &in, target, y);
@@ -166,8 +161,8 @@ int32_t vg_train_steps(vg_train *t, const vg_sig *x, const vg_sig *target,
 {
     int32_t changed = 0;
 
-    if (!t || !x || (t->learn.flags & VG_SYMBOLS) || steps > INT32_MAX ||
-        !targets_ok(t, target, known, steps))
+    if (!vg_begun(t) || !x || (t->learn.flags & VG_SYMBOLS) ||
+        steps > INT32_MAX || !targets_ok(t, target, known, steps))
         return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++, x += t->model.n_in)
         changed += vg_train_step(t, x, target_at(t, target, known, k), NULL);
@@ -180,8 +175,8 @@ int32_t vg_train_symbols(vg_train *t, const uint16_t *symbol,
 {
     int32_t changed = 0;
 
-    if (!t || !symbol || !(t->learn.flags & VG_SYMBOLS) || steps > INT32_MAX ||
-        !targets_ok(t, target, known, steps))
+    if (!vg_begun(t) || !symbol || !(t->learn.flags & VG_SYMBOLS) ||
+        steps > INT32_MAX || !targets_ok(t, target, known, steps))
         return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++)
         if (symbol[k] >= t->model.n_in)
@@ -197,7 +192,7 @@ int vg_train_end(vg_train *t)
     vg_plan *p;
     int changed;
 
-    if (!t)
+    if (!vg_begun(t))
         return VG_E_ARG;
     p = vg_plan_of(t);
     changed = p->now.pending ? due(t) : 0;

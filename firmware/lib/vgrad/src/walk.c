@@ -21,11 +21,11 @@ vg_walk vg_walk_start(const vg_model *m)
 
     w.blob = m->blob;
     w.at = VG_HEADER;
-    if (m->blob[21] & VG_HAS_SCALING)
+    if (m->blob[VG_AT_FLAGS] & VG_HAS_SCALING)
         w.at += (uint32_t)VG_CHANNEL * m->n_in;
     w.end = m->size - 4;
     w.n_in = m->n_in;
-    w.bits = m->blob[16];
+    w.bits = m->blob[VG_AT_BITS];
     return w;
 }
 
@@ -226,7 +226,7 @@ int vg_walk_layer(vg_walk *w, vg_layer *l)
 
 int vg_has_readout(const vg_model *m)
 {
-    return m->blob[21] & VG_HAS_READOUT;
+    return m->blob[VG_AT_FLAGS] & VG_HAS_READOUT;
 }
 
 int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r)
