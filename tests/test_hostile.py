@@ -591,21 +591,30 @@ def has_libfuzzer():
     return any(Path(folder.strip()).rglob("libclang_rt.fuzzer*"))
 
 
-@pytest.mark.skipif(not has_libfuzzer(), reason="clang with libFuzzer is not installed")
-def test_fuzzer_finds_nothing_in_a_short_run(tmp_path):
-    program = tmp_path / "fuzz_blob"
-    compile_c("clang", "fuzzer,address,undefined", "fuzz_blob.c", program)
-    corpus = tmp_path / "corpus"
+def fuzz(place, main, seeds, runs, **options):
+    """Run a fuzzer from the seeds (name: bytes); it must find nothing."""
+    program, corpus = place / "fuzz", place / "corpus"
+    compile_c("clang", "fuzzer,address,undefined", main, program)
     corpus.mkdir()
-    for name, blob in SMALL.items():
-        (corpus / name).write_bytes(blob)
-    options = ["-runs=100000", "-max_len=512", "-seed=1", "-timeout=5"]
+    for name, data in seeds.items():
+        (corpus / name).write_bytes(data)
+    stated = {"runs": runs, "seed": 1, "artifact_prefix": f"{place}/", **options}
     done = subprocess.run(
-        [program, *options, f"-artifact_prefix={tmp_path}/", corpus],
+        [program, *(f"-{key}={value}" for key, value in stated.items()), corpus],
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
+        cwd=place,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert "Done 100000 runs" in done.stderr
+    assert f"Done {runs} runs" in done.stderr
+
+
+needs_libfuzzer = pytest.mark.skipif(
+    not has_libfuzzer(), reason="clang with libFuzzer is not installed"
+)
+
+
+@needs_libfuzzer
+def test_fuzzer_finds_nothing_in_a_short_run(tmp_path):
+    fuzz(tmp_path, "fuzz_blob.c", SMALL, 100_000, max_len=512, timeout=5)
