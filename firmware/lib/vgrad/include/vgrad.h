@@ -1,8 +1,8 @@
 /* vgrad - recurrent networks in integers, for microcontrollers.
  *
  *   blob --vg_model_open--> vg_model --vg_run_*----> outputs
- *                               '------vg_train_*--> a new blob --vg_slots_*-->
- * flash
+ *                               '------vg_train_*--> a new blob
+ *   blob --vg_slots_save--> flash --vg_slots_newest--> blob
  *
  * Numbers  A signal (vg_sig) is an int16 that stands for raw / 2^e; the model
  *          states e.  A name ending in _qN is on the fixed scale raw / 2^N.
@@ -124,6 +124,19 @@ int vg_run_symbol(vg_run *r, uint32_t symbol, vg_sig *y);
 int vg_run_symbols(vg_run *r, const uint16_t *symbol, uint32_t steps,
                    vg_sig *y);
 
+/* A whole sequence x[steps][n_in], steps >= 1, through any model: layer by
+ * layer, each from its state now to its state at the end, which of a layer that
+ * runs backwards is that after the first step.  y as of vg_run_steps, and the
+ * same bits where that is admitted; in mode VG_FINAL y[n_out] is read from each
+ * layer's h at its own end, in VG_LAST from those at the last step.  buf[size],
+ * size >= vg_run_whole_size, 4-byte aligned, is only for the call; x, y and buf
+ * may not overlap.  y may be null.  VG_E_ARG, _ALIGN, _SIZE. */
+int vg_run_whole(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y,
+                 void *buf, uint32_t size);
+
+/* Bytes of buf for that many steps.  VG_E_ARG; VG_E_SIZE beyond 2 GiB. */
+int32_t vg_run_whole_size(const vg_model *m, uint32_t steps);
+
 /* The readout's values of the last step with a y, before its output function:
  * logits[n_out] on logit_exp.  The same as y where there is no readout. */
 const vg_sig *vg_run_logits(const vg_run *r);
@@ -158,7 +171,8 @@ typedef struct {
     uint16_t k1;         /* steps between updates; 0: only at a sequence's end.
                             At most k2; VG_RTRL97: 0 or 1 */
     uint16_t k2;         /* TBPTT: steps looked back, >= 1; VG_RTRL97: 0 */
-    uint32_t frozen;     /* bit k: layer k keeps its weights; bit 31: readout */
+    uint32_t frozen;     /* bit k: layer k keeps its weights, k <= 30; bit 31:
+                            the readout does */
     int32_t rate_q24;    /* learning rate, > 0 */
     int32_t decay_q14;   /* momentum, or of RMSprop's mean; 0..VG_ONE - 1; 0
                             with VG_SGD */

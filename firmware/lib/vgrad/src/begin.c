@@ -193,6 +193,7 @@ int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
         vg_state_resume(t);
     else
         start(t, &from);
+    vg_rates(t);
     return VG_OK;
 }
 
@@ -214,6 +215,7 @@ int vg_train_tune(vg_train *t, const vg_learn *learn)
     if (memcmp(&same, learn, sizeof same) != 0)
         return VG_E_ARG;
     t->learn = same;
+    vg_rates(t);
     return VG_OK;
 }
 
@@ -221,6 +223,7 @@ int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
                   int32_t factor_q16)
 {
     const vg_gate *g;
+    uint32_t k = 0;
 
     if (!vg_begun(t) || factor_q16 < 0 || part > VG_BIAS ||
         layer > t->model.n_layers)
@@ -232,12 +235,11 @@ int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
                 ? vg_gates_of(t) + vg_nets_of(t)[layer].first + gate
                 : NULL;
     }
-    if (!g)
-        return VG_E_ARG;
-    if (part == VG_BIAS ? !g->biases
-                        : g->span[0].part != part &&
-                              (g->n_spans < 2 || g->span[1].part != part))
+    while (g && k < g->n_spans && g->span[k].part != part)
+        k++;
+    if (!g || k == g->n_spans)
         return VG_E_ARG;
     vg_ints(t, g->factors)[part] = factor_q16;
+    vg_rates(t);
     return VG_OK;
 }

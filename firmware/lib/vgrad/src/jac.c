@@ -159,7 +159,7 @@ void vg_step_back(vg_train *t, const vg_layer *l, const vg_net *net,
 {
     vg_gate *gates = vg_gates_of(t) + net->first;
     const uint32_t blocks = (uint32_t)l->n / l->block;
-    const int32_t *fed_back = vg_ints(t, net->dr) + l->n_in + l->n;
+    const int32_t *fed_back = vg_ints(t, net->dr) + l->n;
     const int32_t *h_by_c = vg_ints(t, net->h_by_c);
     int32_t *dh = vg_ints(t, net->dh), *dc = vg_ints(t, net->dc);
 

@@ -38,5 +38,5 @@ void vg_fall(vg_train *t, vg_gate *g)
         halve(vg_ints(t, g->biases), g->rows);
     if (t->learn.rule != VG_MOMENTUM)
         return;
-    halve(vg_ints(t, g->v), g->rows * (g->columns + (g->biases ? 1 : 0)));
+    halve(vg_ints(t, g->v), g->rows * vg_in_row(g));
 }
