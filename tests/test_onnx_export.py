@@ -18,6 +18,7 @@ from random_models import random_qmodel, random_signals
 from pyvgrad.blob import pack
 from pyvgrad.cells import (
     CELLS,
+    MODES,
     OUTPUTS,
     SQUASH_G,
     SQUASH_H,
@@ -81,7 +82,55 @@ def assert_same(q, x, optimize):
             assert executor.state == want.images[0, t].tobytes()
 
 
+def assert_same_whole(q, x, optimize):
+    """Every signal of x (N, T, n_in) through a model with a reversed layer."""
+    blob = pack(q)
+    with OnnxExecutor(blob, optimize=optimize) as onnx, NumpyExecutor(blob) as numpy:
+        many = onnx.run_batch(x)
+        for n in range(len(x)):
+            onnx.reset()
+            numpy.reset()
+            for part in (x[n, :3], x[n]):  # the second from the first one's end
+                got, want = onnx.run(part, states=True), numpy.run(part, states=True)
+                for a, b in zip(got, want, strict=True):
+                    assert np.array_equal(a, b)
+                assert onnx.saturated == numpy.saturated
+            numpy.reset()
+            alone = numpy.run(x[n])
+            assert np.array_equal(many[0][n].reshape(alone[0].shape), alone[0])
+            assert np.array_equal(many[1][n].reshape(alone[1].shape), alone[1])
+        with pytest.raises(ValueError, match="whole sequences"):
+            onnx.step(x[0, 0])
+        with pytest.raises(ValueError, match="a step at least"):
+            onnx.run(x[0, :0])
+
+
 # ---- exact: the specification's integers ----------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("extreme", [False, True])
+def test_exact_graph_equals_the_integer_model_on_reversed_layers(mode, extreme):
+    for seed in range(15):
+        rng = np.random.default_rng([seed, extreme])
+        q = random_qmodel(rng, extreme=extreme, whole=True, mode=mode)
+        x = random_signals(rng, (2, 5, q.shape.n_in), extreme=extreme and seed % 2)
+        assert_same_whole(q, x, optimize=seed % 3 > 0)
+
+
+def test_a_gru_whose_sums_no_double_holds_is_refused_by_its_layer():
+    """2^14 (2^15 sum |w| + |b|) of both and the half: 512 weights at their limit."""
+    rng = np.random.default_rng(8)
+    for n_in, held in ((500, True), (512, False)):
+        q = random_qmodel(
+            rng, cell="gru", n_layers=1, n_in=n_in, bits=16, extreme=True, n_max=6
+        )
+        if held:
+            x = random_signals(rng, (2, 5, n_in), extreme=True)
+            assert_same(q, x, optimize=True)
+        else:
+            with pytest.raises(VgradError, match="layer 1: the weights of its gates n"):
+                export_exact(q)
 
 
 @pytest.mark.parametrize("chunk", range(8))
@@ -129,8 +178,9 @@ def test_exact_graph_is_exact_on_a_wide_layer_over_many_steps():
 def test_exact_graph_is_exact_where_sums_are_largest():
     rng = np.random.default_rng(6)
     for cell in CELLS:
-        q = random_qmodel(rng, cell=cell, n_layers=1, n_in=4001, extreme=True)
-        assert_same(q, random_signals(rng, (2, 3, 4001), extreme=True), optimize=True)
+        n_in = 4001 if cell != "gru" else 500  # beyond, a gru is refused
+        q = random_qmodel(rng, cell=cell, n_layers=1, n_in=n_in, extreme=True)
+        assert_same(q, random_signals(rng, (2, 3, n_in), extreme=True), optimize=True)
 
 
 @pytest.mark.parametrize("optimize", [False, True])
