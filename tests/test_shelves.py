@@ -16,8 +16,8 @@ SHELVES = [
     "page progress",
     "model tasks.order tasks.adding report_learning",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
-    "intloss intgate",
-    "blob defaults intcells intback intupdate float_maps results_page",
+    "intloss intgate intcells intslopes",
+    "blob defaults intback intupdate float_maps results_page",
     "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces "
     "float_asked",
     "train onnx_exact native intmodel float_learn differences",
