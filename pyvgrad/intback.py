@@ -176,7 +176,7 @@ def _gru_back(
 ) -> tuple[Errors, Ints]:
     slopes = step.slopes
     dc = error_of_c(step, dh, dc)
-    a = {k: rs(dc * slopes[f"C_{k}"], 24) for k in "znmr" if f"C_{k}" in slopes}
+    a = {k: rs_sat31(dc * slopes[f"C_{k}"], 24) for k in "znmr" if f"C_{k}" in slopes}
     if "R_s" in slopes:
         a["r"] = rs(_error_of_s(q, gates["n"], a["n"]) * slopes["R_s"], 24)
     return a, rs(dc * step.f, 14)
@@ -189,7 +189,7 @@ def _error_of_s(q: QLayer, n: Gate, a: Ints) -> Ints:
 
 
 def _highway_back(step: Left, dy: Ints) -> Errors:
-    a = {k: rs(dy * step.slopes[f"Y_{k}"], 24) for k in "yup"}
+    a = {k: rs_sat31(dy * step.slopes[f"Y_{k}"], 24) for k in "yup"}
     a["u"] = inward(a["u"], step.gates["u"], -32768, 32767)
     a["p"] = inward(a["p"], step.gates["p"], -32768, 32767)
     return a

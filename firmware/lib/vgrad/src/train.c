@@ -45,13 +45,15 @@ static const int32_t *through_readout(vg_train *t, const vg_sig *h,
 
     if (!g)
         return d;
-    z.first = h;
-    z.rest = vg_run_signals(&t->run, vg_run_layers(&t->run)->z); /* x */
+    memset(&z, 0, sizeof z);
+    z.r = h;
+    z.x = vg_run_signals(&t->run, vg_run_layers(&t->run)->z);
     z.symbol = x->symbol;
     if (!x->x && g->columns > r->n_h)
         vg_note(t, p->fresh, p->fresh_mark, &p->now.n_fresh, x->symbol);
     vg_gather(t, g, d, &z);
-    vg_transposed(t, g, 1, 0, r->n_h, dh);
+    memset(dh, 0, 4 * (size_t)r->n_h);
+    vg_transposed(t, g, 1, VG_READS_H, r->n_h, dh);
     return dh;
 }
 
