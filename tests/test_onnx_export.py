@@ -443,7 +443,7 @@ def float_model(
     for layer, p in zip(layers, params["layers"], strict=True):
         if seed % 2:
             p["h0"] = rng.uniform(-1, 1, layer.n)
-            if layer.row.carry:
+            if layer.row.carry == "c":
                 p["c0"] = rng.uniform(-1, 1, layer.n)
     return shape, params
 
@@ -464,7 +464,8 @@ def assert_float_graph_is_forward(shape, params, seed=0):
     assert_close(out["logits"], want.logits[:, step])
     for k, (layer, signals) in enumerate(zip(shape.layers, want.layers, strict=True)):
         for letter in ("h", *layer.row.carry, *layer.feedback_gates):
-            assert_close(out[f"state_{k + 1}_{letter}"], signals[letter][:, -1])
+            end = signals[letter][:, 0 if layer.reversed else -1]
+            assert_close(out[f"state_{k + 1}_{letter}"], end)
 
 
 @pytest.mark.parametrize("block", [1, 2])
@@ -474,6 +475,49 @@ def test_float_graph_equals_forward_for_all_fields(block):
         assert_float_graph_is_forward(
             *float_model("lstm97", fields=fields, block=block, seed=seed, mode=mode)
         )
+
+
+def reversed_model(cells, mode, seed):
+    """A pair of halves, a reversed layer, another pair; every initial state drawn."""
+    rng = np.random.default_rng([seed, 9])
+    n = [int(v) for v in rng.integers(1, 5, 3)]
+    ways = ("forward-half", "reverse-half", "reverse", "forward-half", "reverse-half")
+    sizes = [
+        (3, n[0]),
+        (3, n[0]),
+        (2 * n[0], n[1]),
+        (n[1], n[2]),
+        (n[1], n[2] + seed % 2),
+    ]
+    layers = tuple(
+        Layer(cells[k % len(cells)], *size, direction=way)
+        for k, (size, way) in enumerate(zip(sizes, ways, strict=True))
+    )
+    shape = Shape(layers, Readout(sizes[3][1] + sizes[4][1], 2, shortcuts=3), mode)
+    params = init_params(shape, rng, scale=0.6)
+    for layer, p in zip(layers, params["layers"], strict=True):
+        p["h0"] = rng.uniform(-1, 1, layer.n)
+        if layer.row.carry == "c":
+            p["c0"] = rng.uniform(-1, 1, layer.n)
+    return shape, params
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_float_graph_equals_forward_in_both_directions(cell, mode):
+    for seed in range(2):
+        assert_float_graph_is_forward(*reversed_model([cell], mode, seed))
+
+
+def test_halves_of_one_kind_are_one_node_and_others_two():
+    for cells, kinds in (
+        (["gru"], ["GRU"] * 3),
+        (["gru", "lstm"], ["GRU", "LSTM"] * 2),
+    ):
+        shape, params = reversed_model(cells, "sequence", 0)
+        nodes = export_float(shape, params).graph.node
+        found = [v.op_type for v in nodes if v.op_type in ("GRU", "LSTM", "RNN")]
+        assert found == (kinds if cells == ["gru"] else [*kinds, "GRU"])
 
 
 @pytest.mark.parametrize("mode", ["sequence", "last"])
