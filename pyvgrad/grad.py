@@ -67,11 +67,16 @@ def sequence_loss(shape: Shape, loss: str, cut: bool = False) -> Callable[..., A
     """
 
     def f(params: Params, x: Array, y: Array, mask: Array) -> Array:
-        target = jnp.where(mask[..., None], y, 0.0)
-        each = step_loss(shape, loss, logits_of(shape, params, x, cut), target)
-        return jnp.sum(jnp.where(mask, each, 0.0)) / x.shape[0]
+        return masked_loss(shape, loss, logits_of(shape, params, x, cut), y, mask)
 
     return f
+
+
+def masked_loss(shape: Shape, loss: str, logits: Array, y: Array, mask: Array) -> Array:
+    """The same of logits (B, T, n_out)."""
+    target = jnp.where(mask[..., None], y, 0.0)
+    each = step_loss(shape, loss, logits, target)
+    return jnp.sum(jnp.where(mask, each, 0.0)) / logits.shape[0]
 
 
 def value_and_grad(

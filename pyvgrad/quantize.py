@@ -8,14 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyvgrad.calibrate import (
+    MAX_CLIP,
+    METHODS,
+    WEIGHT_LIMIT,
+    Exponents,
+    Grid,
+    calibrate,
+    default_exponents,
+    free_exp,
+    weights_exp,
+)
 from pyvgrad.cells import Layer, Readout, Shape
 from pyvgrad.fixed import half_up
-from pyvgrad.model import Params, check_params, forward
+from pyvgrad.model import Params, check_params
 from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout
 
 Floats = NDArray[np.float64]
 
-_WEIGHT_LIMIT = {16: 32767, 8: 127}
 _INT32 = (-(2**31), 2**31 - 1)
 _MAX_SHIFT = 31
 _ZERO_SHIFT = 16  # of a gate whose weights and biases are all zero
@@ -30,25 +40,36 @@ def quantize(
     h_exp: int = 11,
     calibration: NDArray[Any] | None = None,
     lengths: NDArray[Any] | None = None,
+    exponents: Exponents | None = None,
+    weights: str = "minmax",
 ) -> QModel:
     """Round a float model to integers.
 
     ``calibration`` x (N, T, n_in) sets the exponents of unbounded signals; steps from
     ``lengths`` (N,) on, where given, do not count.  Without it they are ``h_exp`` for
-    states, 11 for linear outputs, and 9 for the logits of a softmax.
+    states, 11 for linear outputs, and 9 for the logits of a softmax.  ``exponents``,
+    such as calibrate.calibrate chooses, hold instead of all these.  ``weights`` is the
+    method for weights, one of calibrate.METHODS.
 
     ValueError for parameters that do not fit the shape, that are not finite, or that
     are too large for the integers.
     """
     exps_fit = all(0 <= e <= 14 for e in (x_exp, h_exp))
-    if weight_bits not in _WEIGHT_LIMIT or not exps_fit:
+    if weight_bits not in WEIGHT_LIMIT or not exps_fit:
         raise ValueError(
             "weights have 8 or 16 bits, x_exp and h_exp are 0 to 14, "
             f"not {weight_bits}, {x_exp} and {h_exp}"
         )
     check_params(shape, params)
     _refuse_not_finite(params)
-    h_exps, logit_exp = _signal_exps(shape, params, h_exp, calibration, lengths)
+    if weights not in METHODS:
+        raise ValueError(f"the method for weights is one of {METHODS}, not {weights}")
+    if exponents is None:
+        exponents = default_exponents(shape, x_exp, h_exp)
+        if calibration is not None:
+            exponents = calibrate(shape, params, calibration, lengths, x_exp=x_exp)
+    _check_exponents(shape, exponents)
+    x_exp, h_exps, logit_exp = exponents.x, exponents.h, exponents.logits
     layers: list[QLayer] = []
     below = [x_exp] * shape.n_in
     for index, (layer, p) in enumerate(
@@ -56,25 +77,38 @@ def quantize(
     ):
         where = f"layer {index + 1}"
         layers.append(
-            _layer(layer, p, h_exps[index], below, bits=weight_bits, where=where)
+            _layer(layer, p, h_exps[index], below, Grid(weight_bits, weights), where)
         )
         below = [h_exps[index]] * layer.n
     readout = None
     if shape.readout is not None:
         columns = below + [x_exp] * shape.readout.shortcuts
         readout = _readout(
-            shape.readout, params["readout"], logit_exp, columns, weight_bits
+            shape.readout,
+            params["readout"],
+            logit_exp,
+            columns,
+            Grid(weight_bits, weights),
         )
     return QModel(shape, tuple(layers), readout, weight_bits, x_exp, x_exp)
 
 
 def signal_exp(largest: float) -> int:
     """An unbounded signal's exponent: clamp(floor(log2(32767 / max)) - 1, 0, 14)."""
-    if largest == 0.0:
-        return 14
-    # frexp: 32767 / max = m 2^e with m in [1/2, 1), so the floor of log2 is e - 1
-    _, e = np.frexp(32767.0 / largest)
-    return int(np.clip(int(e) - 2, 0, 14))
+    return free_exp(largest, 1)
+
+
+def _check_exponents(shape: Shape, given: Exponents) -> None:
+    """ValueError unless bounded signals have the exponents that they must have."""
+    plain = default_exponents(shape)
+    hs = zip(shape.layers, given.h, plain.h, strict=False)
+    fits = len(given.h) == len(plain.h) and all(
+        e == must for layer, e, must in hs if layer.bounded
+    )
+    if not fits or (shape.output == "logistic" and given.logits != plain.logits):
+        raise ValueError(
+            f"{given}: of this model bounded h have exponent 14, logistic outputs 11"
+        )
 
 
 def _refuse_not_finite(params: Params) -> None:
@@ -91,42 +125,8 @@ def _refuse_not_finite(params: Params) -> None:
                     )
 
 
-def _signal_exps(
-    shape: Shape,
-    params: Params,
-    h_exp: int,
-    calibration: NDArray[Any] | None,
-    lengths: NDArray[Any] | None,
-) -> tuple[list[int], int]:
-    """(h_exp of each layer, logit_exp)."""
-    bounded = [layer.bounded for layer in shape.layers]
-    h_exps = [14 if b else h_exp for b in bounded]
-    logit_exp = {"linear": 11, "logistic": 11, "softmax": 9}[shape.output]
-    free_logits = shape.readout is not None and shape.output != "logistic"
-    if calibration is None or (all(bounded) and not free_logits):
-        return h_exps, logit_exp
-    x = np.asarray(calibration, np.float64)
-    if x.ndim != 3 or not x.size or x.shape[2] != shape.n_in:
-        raise ValueError(f"calibration x is (N, T, {shape.n_in}), not {x.shape}")
-    run = forward(shape, params, x)
-    ends = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
-    valid = np.arange(x.shape[1]) < ends[:, None]
-
-    def largest(signal: Floats) -> float:
-        top = float(np.abs(signal[valid]).max(initial=0.0))
-        if not np.isfinite(top):
-            raise ValueError("the model's signals overflow on the calibration data")
-        return top
-
-    for index, p in enumerate(params["layers"]):
-        if not bounded[index]:
-            start = float(np.abs(p.get("h0", np.zeros(1))).max())
-            h_exps[index] = signal_exp(max(start, largest(run.layers[index]["h"])))
-    return h_exps, signal_exp(largest(run.logits)) if free_logits else logit_exp
-
-
 def _layer(
-    layer: Layer, p: Params, h_exp: int, below: list[int], *, bits: int, where: str
+    layer: Layer, p: Params, h_exp: int, below: list[int], grid: Grid, where: str
 ) -> QLayer:
     n_gates = max(0, layer.n_recurrent - layer.n)
     columns = below + ([h_exp] * layer.n if layer.n_recurrent else []) + [14] * n_gates
@@ -138,7 +138,7 @@ def _layer(
         b = np.asarray(p["b"][gate], np.float64) if layer.has_bias(gate) else None
         what = f"{where}, gate {gate}"
         exps, weights, biases = _affine(
-            w, b, columns, q.argument_exp(gate), bits=bits, where=what
+            w, b, columns, q.argument_exp(gate), grid=grid, where=what
         )
         q.exps[gate], q.weights[gate] = exps, weights
         if biases is not None:
@@ -167,14 +167,14 @@ def _initial_state(
 
 
 def _readout(
-    r: Readout, p: Params, logit_exp: int, columns: list[int], bits: int
+    r: Readout, p: Params, logit_exp: int, columns: list[int], grid: Grid
 ) -> QReadout:
     w = np.asarray(p["W"], np.float64)
     if r.shortcuts:
         w = np.concatenate([w, np.asarray(p["V"], np.float64)], axis=1)
     b = np.asarray(p["b"], np.float64) if r.biases else None
     exps, weights, biases = _affine(
-        w, b, columns, logit_exp, bits=bits, where="the readout"
+        w, b, columns, logit_exp, grid=grid, where="the readout"
     )
     return QReadout(r, logit_exp, exps, weights, biases)
 
@@ -185,20 +185,38 @@ def _affine(
     columns: Sequence[int],
     arg: int,
     *,
-    bits: int,
+    grid: Grid,
     where: str,
 ) -> tuple[Ints, Ints, Ints | None]:
     """(exps (rows,), weights, biases) of one map; E is one a map, or one a row at 8."""
-    rows = [slice(k, k + 1) for k in range(len(w))] if bits == 8 else [slice(None)]
+    rows = [slice(k, k + 1) for k in range(len(w))] if grid.bits == 8 else [slice(None)]
     exps = np.zeros(len(w), np.int64)
+    limit = grid.limit
     for s in rows:
         part = None if b is None else b[s]
-        exps[s] = _accumulator_exp(
-            w[s], part, columns, arg, limit=_WEIGHT_LIMIT[bits], where=where
-        )
+        e = _accumulator_exp(w[s], part, columns, arg, limit=limit, where=where)
+        if grid.method != "minmax":
+            e = _clipping_exp(w[s], part, columns, (e, arg + _MAX_SHIFT), grid)
+        exps[s] = e
     shifts = exps[:, None] - np.asarray(columns)
-    weights = half_up(np.ldexp(w, shifts))
+    weights = half_up(np.clip(np.ldexp(w, shifts), -limit, limit))
     return exps, weights, None if b is None else half_up(np.ldexp(b, exps))
+
+
+def _clipping_exp(
+    w: Floats,
+    b: Floats | None,
+    columns: Sequence[int],
+    bounds: tuple[int, int],
+    grid: Grid,
+) -> int:
+    """E from the largest without a clamp on, where no bias is clamped either."""
+    low, high = bounds
+    if b is not None and b.any():
+        high = next(
+            e for e in range(high, low - 1, -1) if _rounds_into(np.ldexp(b, e), *_INT32)
+        )
+    return weights_exp(grid, w, columns, range(low, min(high, low + MAX_CLIP) + 1))
 
 
 def _accumulator_exp(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyvgrad.blob import pack
+from pyvgrad.calibrate import input_exp
 from pyvgrad.cells import Shape
 from pyvgrad.defaults import Settings
 from pyvgrad.intmodel import IntModel
@@ -33,17 +34,6 @@ def calibration(task: Task) -> Sequences:
     return next(iter(task.checks.values()))
 
 
-def input_exp(data: Sequences) -> int:
-    """The largest exponent, 14 at most, on which no input is clamped.
-
-    ValueError for inputs that no exponent fits.
-    """
-    limit = float(np.abs(data.x).max(initial=0.0))
-    if limit > 32767:
-        raise ValueError(f"an input is {limit:g}; scale inputs into +-32767")
-    return int(np.clip(np.floor(np.log2(32767 / limit)), 0, 14)) if limit else 14
-
-
 def integers(task: Task, shape: Shape, params: Params, weight_bits: int) -> QModel:
     """Quantize with the task's own sequences as calibration."""
     data = calibration(task)
@@ -51,7 +41,7 @@ def integers(task: Task, shape: Shape, params: Params, weight_bits: int) -> QMod
         shape,
         params,
         weight_bits=weight_bits,
-        x_exp=input_exp(data),
+        x_exp=input_exp(data.x),
         calibration=data.x,
         lengths=data.lengths,
     )
@@ -85,7 +75,7 @@ def solve(
     """
     if weight_bits not in (8, 16):
         raise ValueError(f"weights have 8 or 16 bits, not {weight_bits}")
-    input_exp(calibration(task))  # refuses inputs that do not fit before the work
+    input_exp(calibration(task).x)  # refuses inputs that do not fit before the work
 
     def stop(params: Params, sequences: int, loss: float) -> bool:
         model = integers(task, shape, params, weight_bits)

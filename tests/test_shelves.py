@@ -13,10 +13,10 @@ SHELVES = [
     "errors cells fixed tasks.task learning tasks.lesson lab",
     "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots plots_lab "
     "page progress",
-    "tasks.order tasks.adding report_learning",
+    "tasks.order tasks.adding report_learning calibrate rounded",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
-    "blob defaults intback intupdate float_maps results_page",
+    "blob defaults qat intback intupdate float_maps results_page",
     "link executor onnx_fixed recipes intmethods float_tape float_traces float_asked",
     "train onnx_exact native intmodel float_learn differences",
     "solve header onnx_export native_run native_train intlearn long_run",
@@ -44,6 +44,7 @@ ONLY_IN = {
         "float_traces",
         "grad",
         "optim",
+        "qat",
         "train",
     },
     "optax": {"optim"},
