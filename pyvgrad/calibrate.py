@@ -17,6 +17,7 @@ from pyvgrad.fixed import half_up
 from pyvgrad.model import Params, forward
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 METHODS = ("minmax", "percentile", "mse")
 PERCENTILE = 99.9  # of |value|; what is beyond it may be clamped
@@ -41,6 +42,13 @@ class Exponents:
     def __post_init__(self) -> None:
         if not all(0 <= e <= MAX_EXP for e in (self.x, *self.h, self.logits)):
             raise ValueError(f"exponents of signals are 0 to 14, not {self}")
+
+    def below(self, shape: Shape, index: int) -> Ints:
+        """Of each value that layer ``index`` reads from below (the readout: as h)."""
+        layers = shape.below(index)
+        if not layers:
+            return np.full(shape.n_in, self.x)
+        return np.concatenate([np.full(shape.layers[k].n, self.h[k]) for k in layers])
 
 
 @dataclass(frozen=True)
@@ -145,9 +153,7 @@ class Grid:
         return WEIGHT_LIMIT[self.bits]
 
 
-def weights_exp(
-    grid: Grid, w: Floats, columns: Sequence[int], exps: Sequence[int]
-) -> int:
+def weights_exp(grid: Grid, w: Floats, columns: Ints, exps: Sequence[int]) -> int:
     """The exponent E of ``exps`` by the grid's method, the smallest of equals.
 
     w (rows, columns) are values; ``columns`` the sources' exponents.  ``mse``: the sum
@@ -155,15 +161,14 @@ def weights_exp(
     ``percentile``: the largest on which the 99.9th percentile of |w_j| 2^-e_j rounds to
     at most the limit.
     """
-    sources = np.asarray(columns)
     if grid.method == "percentile":
-        top = float(np.percentile(np.abs(np.ldexp(w, -sources)), PERCENTILE))
+        top = float(np.percentile(np.abs(np.ldexp(w, -columns)), PERCENTILE))
         fits = [e for e in exps if np.ldexp(top, e) < grid.limit + 0.5]
         return max(fits, default=exps[0])
 
     def error(e: int) -> float:
-        steps = np.clip(np.ldexp(w, e - sources), -grid.limit, grid.limit)
-        rounded = np.ldexp(half_up(steps).astype(np.float64), sources - e)
+        steps = np.clip(np.ldexp(w, e - columns), -grid.limit, grid.limit)
+        rounded = np.ldexp(half_up(steps).astype(np.float64), columns - e)
         return float(np.sum((rounded - w) ** 2))
 
     return min(exps, key=error)
@@ -175,9 +180,7 @@ def weights_exp(
 def default_exponents(shape: Shape, x: int = 14, h: int = DEFAULT_H_EXP) -> Exponents:
     """What holds without data: x, h of unbounded signals, 11 or 9 for the logits."""
     hs = tuple(MAX_EXP if layer.bounded else h for layer in shape.layers)
-    free = shape.layers[-1].bounded or shape.readout is not None
-    logits = DEFAULT_LOGIT_EXP[shape.output] if free else hs[-1]
-    return Exponents(x, hs, logits)
+    return Exponents(x, hs, DEFAULT_LOGIT_EXP[shape.output])
 
 
 def calibrate(
@@ -217,13 +220,32 @@ def calibrate(
         input_exp(values)  # refuses what no exponent fits
         x_exp = choose("x", 0)
     h = list(plain.h)
-    for k, p in enumerate(params["layers"]):
+    for k, (layer, p) in enumerate(zip(shape.layers, params["layers"], strict=True)):
         name = f"layer{k + 1}.h"
-        if name in signals:
-            start = float(np.abs(p.get("h0", np.zeros(1))).max())
-            h[k] = min(choose(name, 1), free_exp(start, ranges.method == "minmax"))
+        if name not in signals:
+            continue
+        h[k] = choose(name, 1)
+        if not layer.r_bounded and "h0" in p:
+            start = float(np.abs(p["h0"]).max())
+            h[k] = min(h[k], free_exp(start, int(ranges.method == "minmax")))
+    if shape.readout is None:  # y has one exponent
+        for k in shape.top:
+            h[k] = min(h[j] for j in shape.top)
     logits = choose("logits", 1) if "logits" in signals else plain.logits
     return Exponents(x_exp, tuple(h), logits)
+
+
+def check_exponents(shape: Shape, given: Exponents) -> None:
+    """ValueError unless bounded signals have the exponents that they must have."""
+    plain = default_exponents(shape)
+    pairs = zip(shape.layers, given.h, plain.h, strict=False)
+    fits = len(given.h) == len(plain.h) and all(
+        e == must for layer, e, must in pairs if layer.bounded
+    )
+    if not fits or (shape.output == "logistic" and given.logits != plain.logits):
+        raise ValueError(
+            f"{given}: a bounded h has exponent 14, logistic outputs have 11"
+        )
 
 
 def input_exp(x: Floats) -> int:
@@ -242,7 +264,8 @@ def free_signals(
 ) -> dict[str, Floats]:
     """Values at the valid steps of each signal whose exponent is to be chosen.
 
-    ``x``, ``layer<k>.h`` where h is unbounded, ``logits`` unless they are logistic.
+    ``x``, ``layer<k>.h`` where what the layer gives is unbounded, ``logits`` unless
+    they are logistic.
     ValueError where they overflow.
     """
     ends = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
@@ -252,10 +275,13 @@ def free_signals(
     found = {"x": x[valid]}
     if all(bounded) and not free_logits:
         return found
-    run = forward(shape, params, x)
+    run = forward(shape, params, x, lengths=lengths)
     for k, signals in enumerate(run.layers):
+        # What plus_rnn gives lies between p and u, which have its exponent too.
+        names = ("p", "u") if "out" in signals else ("h",)
         if not bounded[k]:
-            found[f"layer{k + 1}.h"] = signals["h"][valid]
+            each = [signals[name][valid] for name in names]
+            found[f"layer{k + 1}.h"] = np.concatenate(each)
     if free_logits:
         found["logits"] = run.logits[valid]
     for values in found.values():

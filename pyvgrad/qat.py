@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pyvgrad.calibrate import MAX_CLIP, Exponents, Grid
-from pyvgrad.cells import Array, Shape
-from pyvgrad.grad import logits_of, masked_loss
+from pyvgrad.cells import Array, Layer, Shape
+from pyvgrad.grad import ends_of, logits_of, masked_loss
 from pyvgrad.model import Params
-from pyvgrad.qmodel import QLayer
+from pyvgrad.qmodel import Ints, QLayer
 from pyvgrad.rounded import rounded_shape
 
 _OF_ZERO = 1 << 16  # the exponent that zero would admit
@@ -60,7 +60,8 @@ def value_and_grad(
     def f(params: Params, x: Array, y: Array, mask: Array) -> Array:
         if rounding.signals:
             x = straight_int16(x, exps.x)
-        logits = logits_of(near, round_params(shape, params, rounding), x)
+        rounded = round_params(shape, params, rounding)
+        logits = logits_of(near, rounded, x, lengths=ends_of(shape, mask))
         if rounding.signals and shape.readout is not None:
             logits = straight_int16(logits, exps.logits)
         return masked_loss(shape, loss, logits, y, mask)
@@ -106,54 +107,67 @@ def round_params(shape: Shape, params: Params, rounding: Rounding) -> Params:
     """
     grid = Grid(rounding.weight_bits, rounding.weights)
     exps = rounding.exponents
-    below = [exps.x] * shape.n_in
-    layers = []
-    for layer, p, h_exp in zip(shape.layers, params["layers"], exps.h, strict=True):
-        q = QLayer(layer, h_exp, {}, {}, {})
-        gates = [14] * max(0, layer.n_recurrent - layer.n)
-        sources = {"W": below, "U": [h_exp] * layer.n + gates}
-        new: Params = p | {name: {} for name in ("W", "U", "b") if name in p}
-        for gate in layer.gates:
-            parts = {k: p[k][gate] for k in ("W", "U") if gate in p.get(k, {})}
-            bias = p["b"].get(gate)
-            arg = q.argument_exp(gate)
-            near, bias = _round_map(parts, sources, bias, arg, grid)
-            for name, w in near.items():
-                new[name][gate] = w
-            if bias is not None:
-                new["b"][gate] = bias
-        layers.append(new)
-        below = [h_exp] * layer.n
+    layers = [
+        _round_layer(
+            QLayer(layer, exps.h[k], {}, {}, {}), p, exps.below(shape, k), grid
+        )
+        for k, (layer, p) in enumerate(zip(shape.layers, params["layers"], strict=True))
+    ]
     tree: Params = params | {"layers": layers}
     if shape.readout is not None:
         p = params["readout"]
-        sources = {"W": below, "V": [exps.x] * shape.readout.shortcuts}
-        parts = {k: p[k] for k in ("W", "V") if k in p}
-        near, bias = _round_map(parts, sources, p.get("b"), exps.logits, grid)
-        tree["readout"] = near | ({} if bias is None else {"b": bias})
+        x = np.full(shape.readout.shortcuts, exps.x)
+        columns = np.concatenate([exps.below(shape, len(layers)), x])
+        one = _Map({k: p[k] for k in ("W", "V") if k in p}, p.get("b"), columns)
+        E = _accumulator_exps(one, exps.logits, grid)
+        tree["readout"] = _round_map(one, E, grid)
     return tree
 
 
-def _round_map(
-    parts: dict[str, Array],
-    sources: dict[str, list[int]],
-    bias: Array | None,
-    arg: int,
-    grid: Grid,
-) -> tuple[dict[str, Array], Array | None]:
-    """The parts (rows, columns) and the bias (rows,) of one map, rounded."""
-    w = jnp.concatenate(list(parts.values()), axis=1)
-    columns = jnp.array([e for name in parts for e in sources[name]])
-    fixed = jax.lax.stop_gradient(w)
-    fixed_bias = None if bias is None else jax.lax.stop_gradient(bias)
-    E = _accumulator_exps(fixed, fixed_bias, columns, arg, grid)
-    near = straight(w, _on_grid(fixed, E[:, None] - columns, grid.limit))
-    ends = np.cumsum([p.shape[1] for p in parts.values()])[:-1]
-    split = dict(zip(parts, jnp.split(near, ends, axis=1), strict=True))
-    if bias is None or fixed_bias is None:
-        return split, None
-    rounded = jnp.ldexp(half_up(jnp.ldexp(fixed_bias, E)), -E)
-    return split, straight(bias, rounded)
+def _round_layer(
+    layer: Layer, p: Params, h_exp: int, below: Ints, grid: Grid
+) -> Params:
+    q, maps = QLayer(layer, h_exp, {}, {}, {}), {}
+    for gate in q.layer.gates:
+        parts = {k: p[k][gate] for k in q.layer.parts(gate)}
+        maps[gate] = _Map(parts, p["b"].get(gate), q.column_exps(gate, below))
+    E = {k: _accumulator_exps(m, q.argument_exp(k), grid) for k, m in maps.items()}
+    joined = [E[k] for k in q.layer.row.joined]
+    for k in q.layer.row.joined:
+        E[k] = jnp.min(jnp.stack(joined), axis=0)
+    new: Params = p | {name: {} for name in ("W", "U", "P", "b") if name in p}
+    for gate, m in maps.items():
+        for name, array in _round_map(m, E[gate], grid).items():
+            new[name][gate] = array
+    return new
+
+
+class _Map(NamedTuple):
+    """One map: parts (rows, columns) or (rows,), a bias, the columns' exponents."""
+
+    parts: dict[str, Array]
+    bias: Array | None
+    columns: Ints
+
+    @property
+    def w(self) -> Array:
+        """All weights, (rows, columns)."""
+        parts = [p.reshape(len(p), -1) for p in self.parts.values()]
+        return jax.lax.stop_gradient(jnp.concatenate(parts, axis=1))
+
+
+def _round_map(m: _Map, E: Array, grid: Grid) -> dict[str, Array]:
+    """The parts and the bias, ``b``, on the grid, straight through."""
+    near = _on_grid(m.w, E[:, None] - m.columns, grid.limit)
+    rounded, start = {}, 0
+    for name, part in m.parts.items():
+        end = start + part[0].size
+        rounded[name] = straight(part, near[:, start:end].reshape(part.shape))
+        start = end
+    if m.bias is not None:
+        b = jax.lax.stop_gradient(m.bias)
+        rounded["b"] = straight(m.bias, jnp.ldexp(half_up(jnp.ldexp(b, E)), -E))
+    return rounded
 
 
 def _on_grid(w: Array, shifts: Array, limit: int) -> Array:
@@ -161,9 +175,7 @@ def _on_grid(w: Array, shifts: Array, limit: int) -> Array:
     return jnp.ldexp(steps, -shifts)
 
 
-def _accumulator_exps(
-    w: Array, bias: Array | None, columns: Array, arg: int, grid: Grid
-) -> Array:
+def _accumulator_exps(m: _Map, arg: int, grid: Grid) -> Array:
     """E of each row, as docs/numbers.md chooses it; one for all of 16-bit weights.
 
     Weights that no E fits are clamped on the smallest, where quantize refuses them.
@@ -172,10 +184,11 @@ def _accumulator_exps(
     def one(values: Array) -> Array:
         return values if grid.bits == 8 else jnp.full_like(values, values.min())
 
-    free = one(jnp.min(_free_exps(w, grid.bits) + columns, axis=1))
+    w = m.w
+    free = one(jnp.min(_free_exps(w, grid.bits) + m.columns, axis=1))
     high = jnp.full_like(free, arg + 31)
-    if bias is not None:
-        of_bias = one(_free_exps(bias, 32))
+    if m.bias is not None:
+        of_bias = one(_free_exps(jax.lax.stop_gradient(m.bias), 32))
         free, high = jnp.minimum(free, of_bias), jnp.minimum(high, of_bias)
     E = jnp.clip(free, arg + 1, arg + 31)
     E = jnp.where(free > _OF_ZERO // 2, arg + 16, E)
@@ -183,7 +196,7 @@ def _accumulator_exps(
         return E
 
     def error(e: Array) -> Array:
-        off = _on_grid(w, e[:, None] - columns, grid.limit) - w
+        off = _on_grid(w, e[:, None] - m.columns, grid.limit) - w
         rows = jnp.sum(off * off, axis=1)
         rows = rows if grid.bits == 8 else jnp.full_like(rows, rows.sum())
         return jnp.where(e <= high, rows, jnp.inf)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from pyvgrad.calibrate import (
     Exponents,
     Grid,
     calibrate,
+    check_exponents,
     default_exponents,
     free_exp,
     weights_exp,
@@ -68,47 +68,32 @@ def quantize(
         exponents = default_exponents(shape, x_exp, h_exp)
         if calibration is not None:
             exponents = calibrate(shape, params, calibration, lengths, x_exp=x_exp)
-    _check_exponents(shape, exponents)
-    x_exp, h_exps, logit_exp = exponents.x, exponents.h, exponents.logits
-    layers: list[QLayer] = []
-    below = [x_exp] * shape.n_in
-    for index, (layer, p) in enumerate(
-        zip(shape.layers, params["layers"], strict=True)
-    ):
-        where = f"layer {index + 1}"
-        layers.append(
-            _layer(layer, p, h_exps[index], below, Grid(weight_bits, weights), where)
+    check_exponents(shape, exponents)
+    grid = Grid(weight_bits, weights)
+    layers = [
+        _layer(
+            layer,
+            p,
+            exponents.h[k],
+            exponents.below(shape, k),
+            grid=grid,
+            where=f"layer {k + 1}",
         )
-        below = [h_exps[index]] * layer.n
+        for k, (layer, p) in enumerate(zip(shape.layers, params["layers"], strict=True))
+    ]
     readout = None
     if shape.readout is not None:
-        columns = below + [x_exp] * shape.readout.shortcuts
+        x = np.full(shape.readout.shortcuts, exponents.x)
+        columns = np.concatenate([exponents.below(shape, len(layers)), x])
         readout = _readout(
-            shape.readout,
-            params["readout"],
-            logit_exp,
-            columns,
-            Grid(weight_bits, weights),
+            shape.readout, params["readout"], exponents.logits, columns, grid
         )
-    return QModel(shape, tuple(layers), readout, weight_bits, x_exp, x_exp)
+    return QModel(shape, tuple(layers), readout, weight_bits, exponents.x, exponents.x)
 
 
 def signal_exp(largest: float) -> int:
     """An unbounded signal's exponent: clamp(floor(log2(32767 / max)) - 1, 0, 14)."""
     return free_exp(largest, 1)
-
-
-def _check_exponents(shape: Shape, given: Exponents) -> None:
-    """ValueError unless bounded signals have the exponents that they must have."""
-    plain = default_exponents(shape)
-    hs = zip(shape.layers, given.h, plain.h, strict=False)
-    fits = len(given.h) == len(plain.h) and all(
-        e == must for layer, e, must in hs if layer.bounded
-    )
-    if not fits or (shape.output == "logistic" and given.logits != plain.logits):
-        raise ValueError(
-            f"{given}: of this model bounded h have exponent 14, logistic outputs 11"
-        )
 
 
 def _refuse_not_finite(params: Params) -> None:
@@ -126,24 +111,37 @@ def _refuse_not_finite(params: Params) -> None:
 
 
 def _layer(
-    layer: Layer, p: Params, h_exp: int, below: list[int], grid: Grid, where: str
+    layer: Layer, p: Params, h_exp: int, below: Ints, *, grid: Grid, where: str
 ) -> QLayer:
-    n_gates = max(0, layer.n_recurrent - layer.n)
-    columns = below + ([h_exp] * layer.n if layer.n_recurrent else []) + [14] * n_gates
     q = QLayer(layer, h_exp, {}, {}, {}, *_initial_state(layer, p, h_exp, where))
-    for gate in layer.gates:
-        w = np.asarray(p["W"][gate], np.float64)
-        if layer.n_recurrent:
-            w = np.concatenate([w, np.asarray(p["U"][gate], np.float64)], axis=1)
-        b = np.asarray(p["b"][gate], np.float64) if layer.has_bias(gate) else None
-        what = f"{where}, gate {gate}"
-        exps, weights, biases = _affine(
-            w, b, columns, q.argument_exp(gate), grid=grid, where=what
+    columns = {gate: q.column_exps(gate, below) for gate in layer.gates}
+    maps = {gate: _map(layer, p, gate) for gate in layer.gates}
+    for gate, (w, b) in maps.items():
+        q.exps[gate] = _exps(
+            w,
+            b,
+            columns[gate],
+            q.argument_exp(gate),
+            grid=grid,
+            where=f"{where}, gate {gate}",
         )
-        q.exps[gate], q.weights[gate] = exps, weights
+    for gate in layer.row.joined:
+        q.exps[gate] = np.min([q.exps[k] for k in layer.row.joined], axis=0)
+    for gate, (w, b) in maps.items():
+        q.weights[gate], biases = _rounded(w, b, columns[gate], q.exps[gate], grid)
         if biases is not None:
             q.biases[gate] = biases
     return q
+
+
+def _map(layer: Layer, p: Params, gate: str) -> tuple[Floats, Floats | None]:
+    """A gate's weights (rows, columns) and its biases (rows,)."""
+    parts = [
+        np.asarray(p[part][gate], np.float64).reshape(layer.rows(gate), -1)
+        for part in layer.parts(gate)
+    ]
+    b = np.asarray(p["b"][gate], np.float64) if layer.has_bias(gate) else None
+    return np.concatenate(parts, axis=1), b
 
 
 def _initial_state(
@@ -156,73 +154,72 @@ def _initial_state(
     h, *gates = (
         np.asarray(p.get(f"{k}0", np.zeros(n)), np.float64) for k, n in sizes.items()
     )
-    c = np.asarray(p.get("c0", np.zeros(layer.n)), np.float64)
-    limits = [(h, 32767 / 2.0**h_exp), (c, 1024.0), *((g, 1.0) for g in gates)]
+    c = np.asarray(p.get(f"{layer.row.carry}0", np.zeros(layer.n)), np.float64)
+    r_exp = 14 if layer.r_bounded else h_exp
+    limits = [(h, 32767 / 2.0**r_exp), (c, 1024.0), *((g, 1.0) for g in gates)]
     if any(np.abs(v).max() > limit for v, limit in limits):
         raise ValueError(f"{where}: the initial state is too large for the integers")
-    r = [np.ldexp(h, h_exp), *(np.ldexp(g, 14) for g in gates)]
+    r = [np.ldexp(h, r_exp), *(np.ldexp(g, 14) for g in gates)]
     r0 = half_up(np.concatenate(r))
     c0 = half_up(np.ldexp(c, 20)) if layer.row.carry else None
     return c0, r0
 
 
 def _readout(
-    r: Readout, p: Params, logit_exp: int, columns: list[int], grid: Grid
+    r: Readout, p: Params, logit_exp: int, columns: Ints, grid: Grid
 ) -> QReadout:
     w = np.asarray(p["W"], np.float64)
     if r.shortcuts:
         w = np.concatenate([w, np.asarray(p["V"], np.float64)], axis=1)
     b = np.asarray(p["b"], np.float64) if r.biases else None
-    exps, weights, biases = _affine(
-        w, b, columns, logit_exp, grid=grid, where="the readout"
-    )
-    return QReadout(r, logit_exp, exps, weights, biases)
+    exps = _exps(w, b, columns, logit_exp, grid=grid, where="the readout")
+    return QReadout(r, logit_exp, exps, *_rounded(w, b, columns, exps, grid))
 
 
-def _affine(
+def _exps(
     w: Floats,
     b: Floats | None,
-    columns: Sequence[int],
+    columns: Ints,
     arg: int,
     *,
     grid: Grid,
     where: str,
-) -> tuple[Ints, Ints, Ints | None]:
-    """(exps (rows,), weights, biases) of one map; E is one a map, or one a row at 8."""
+) -> Ints:
+    """E of each row of one map, (rows,): one a map, or one a row at 8 bits."""
     rows = [slice(k, k + 1) for k in range(len(w))] if grid.bits == 8 else [slice(None)]
     exps = np.zeros(len(w), np.int64)
-    limit = grid.limit
     for s in rows:
         part = None if b is None else b[s]
-        e = _accumulator_exp(w[s], part, columns, arg, limit=limit, where=where)
+        e = _accumulator_exp(w[s], part, columns, arg, limit=grid.limit, where=where)
         if grid.method != "minmax":
             e = _clipping_exp(w[s], part, columns, (e, arg + _MAX_SHIFT), grid)
         exps[s] = e
-    shifts = exps[:, None] - np.asarray(columns)
-    weights = half_up(np.clip(np.ldexp(w, shifts), -limit, limit))
-    return exps, weights, None if b is None else half_up(np.ldexp(b, exps))
+    return exps
+
+
+def _rounded(
+    w: Floats, b: Floats | None, columns: Ints, exps: Ints, grid: Grid
+) -> tuple[Ints, Ints | None]:
+    """Weights and biases as integers, weights clamped where E was chosen so."""
+    steps = np.clip(np.ldexp(w, exps[:, None] - columns), -grid.limit, grid.limit)
+    weights = half_up(steps)
+    return weights, None if b is None else half_up(np.ldexp(b, exps))
 
 
 def _clipping_exp(
-    w: Floats,
-    b: Floats | None,
-    columns: Sequence[int],
-    bounds: tuple[int, int],
-    grid: Grid,
+    w: Floats, b: Floats | None, columns: Ints, bounds: tuple[int, int], grid: Grid
 ) -> int:
     """E from the largest without a clamp on, where no bias is clamped either."""
-    low, high = bounds
-    if b is not None and b.any():
-        high = next(
-            e for e in range(high, low - 1, -1) if _rounds_into(np.ldexp(b, e), *_INT32)
-        )
-    return weights_exp(grid, w, columns, range(low, min(high, low + MAX_CLIP) + 1))
+    low, high = bounds[0], min(bounds[1], bounds[0] + MAX_CLIP)
+    while b is not None and not _rounds_into(np.ldexp(b, high), *_INT32):
+        high -= 1
+    return weights_exp(grid, w, columns, range(low, high + 1))
 
 
 def _accumulator_exp(
     w: Floats,
     b: Floats | None,
-    columns: Sequence[int],
+    columns: Ints,
     arg: int,
     *,
     limit: int,
@@ -233,7 +230,7 @@ def _accumulator_exp(
         return arg + _ZERO_SHIFT
     for e in range(arg + _MAX_SHIFT, arg, -1):
         with np.errstate(over="ignore"):
-            weights = np.ldexp(w, e - np.asarray(columns))
+            weights = np.ldexp(w, e - columns)
             biases = np.zeros(1) if b is None else np.ldexp(b, e)
         if _rounds_into(weights, -limit, limit) and _rounds_into(biases, *_INT32):
             return e

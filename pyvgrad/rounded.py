@@ -30,8 +30,8 @@ class RoundedLayer(Layer):
     """A layer that rounds the arguments of its functions, and h where r or another
     layer reads it.
 
-    A carried state keeps its width, as it nearly does in integers (q20); so does the
-    argument of a gate that waits for another's, as n of a ``gru``.
+    A carried state keeps its width, as it nearly does in integers (q20), and so does h
+    where it is that state; so do the parts of the argument of a ``gru``.
     """  # noqa: D205
 
     h_exp: int = 14
@@ -45,7 +45,7 @@ class RoundedLayer(Layer):
 
     def argument_exp(self, gate: str) -> int | None:
         """The exponent of a gate's argument, None where it is not rounded."""
-        if self.cell == "gru" and gate in "nm":
+        if gate in self.row.joined:
             return None
         return QLayer(self, self.h_exp, {}, {}, {}).argument_exp(gate)
 
@@ -56,9 +56,9 @@ def _rounded_unit(
     exps = {k: layer.argument_exp(k) for k in a}
     near = {k: v if exps[k] is None else layer.round(v, exps[k]) for k, v in a.items()}
     new = CELLS[layer.cell].unit(layer, near, s, xp)
-    if CELLS[layer.cell].carry != "h":
-        new["h"] = layer.round(new["h"], layer.h_exp)
-    return new
+    wide = "h" if CELLS[layer.cell].carry == "h" else "c"
+    rounded = {k: layer.round(new[k], layer.h_exp) for k in ("h", "out") if k in new}
+    return new | {k: v for k, v in rounded.items() if k != wide}
 
 
 def rounded_shape(

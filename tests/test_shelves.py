@@ -10,14 +10,16 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors cells fixed tasks.task learning tasks.lesson lab",
-    "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots plots_lab "
+    "errors units fixed tasks.task learning tasks.lesson lab",
+    "cells",
+    "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
     "page progress",
-    "tasks.order tasks.adding report_learning calibrate rounded",
+    "model tasks.order tasks.adding report_learning",
+    "calibrate rounded",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
-    "blob defaults qat intback intupdate float_maps results_page",
-    "link executor onnx_fixed recipes intmethods float_tape float_traces float_asked",
+    "blob defaults qat intcells intback intupdate float_maps results_page",
+    "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces float_asked",
     "train onnx_exact native intmodel float_learn differences",
     "solve header onnx_export native_run native_train intlearn long_run",
     "onnx_run recall firmware underflow",
