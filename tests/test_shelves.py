@@ -15,8 +15,8 @@ SHELVES = [
     "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
     "page progress",
     "model tasks.order tasks.adding report_learning",
-    "calibrate rounded",
-    "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
+    "calibrate",
+    "rounded tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
     "blob defaults qat intcells intback intupdate float_maps results_page",
     "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces float_asked",
