@@ -16,14 +16,16 @@ SHELVES = [
     "page progress",
     "model tasks.order tasks.adding report_learning",
     "calibrate",
-    "rounded tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
-    "intloss intgate",
-    "blob defaults qat intcells intback intupdate float_maps results_page",
-    "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces float_asked",
+    "rounded tasks optim grad signals state dequantize quantize blob_format onnx_build "
+    "tensors intloss intgate intcells intslopes",
+    "onnx_fixed blob defaults qat intback intupdate float_maps results_page",
+    "link executor intwhole recipes intmethods float_tape float_traces "
+    "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
-    "refine header onnx_export native_run native_train intlearn long_run",
+    "refine header onnx_layers native_run native_train intlearn long_run",
     "solve",
-    "onnx_run recall firmware underflow",
+    "onnx_export recall firmware underflow",
+    "onnx_run",
     "board underflow_page",
     "accuracy device device_train live monitor",
     "executors learn",
