@@ -78,6 +78,9 @@ def train(
     qat: Annotated[
         bool, typer.Option("--qat", help="Then train on for the rounded integers.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Say what each tensor's rounding costs.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Train in float until the integers are right; write M.vg and M.float.onnx.
@@ -87,7 +90,7 @@ def train(
     """
     from pyvgrad.onnx_build import write as write_onnx
     from pyvgrad.onnx_export import export_float
-    from pyvgrad.solve import solve
+    from pyvgrad.solve import calibration, solve
 
     check_writable(out)
     float_path = out.with_suffix(".float.onnx")
@@ -134,9 +137,17 @@ def train(
             "loss_after": refined.after,
         }
         say(f"qat: loss of the integers {refined.before:.4g} to {refined.after:.4g}")
+    lines = []
+    if report:
+        from pyvgrad.qreport import quantization_report, report_lines
+
+        asked = calibration(task)
+        params = solution.result.params
+        found = quantization_report(solution.model, asked.x, asked.lengths, params)
+        result["report"], lines = found, report_lines(found)
     said = "right on every sequence" if result["success"] else "not learnt"
     line = f"{task.name}: {said} after {result['sequences']:,} sequences: {out}"
-    answer(result, as_json, [line])
+    answer(result, as_json, [*lines, line])
     return 0 if result["success"] else 1
 
 
