@@ -24,7 +24,7 @@ from pyvgrad.learning import Learn
 from pyvgrad.model import forward, init_params
 from pyvgrad.nets import NETS, stack
 from pyvgrad.recipes import IntRecipe
-from pyvgrad.tasks import Lesson, make_int_task
+from pyvgrad.tasks import make_int_task
 
 ONE = 1 << 24  # a rate of 1
 TBPTT = Learn("tbptt", loss="mse", k2=100, rate_q24=ONE)
