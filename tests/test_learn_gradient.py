@@ -18,7 +18,8 @@ from pyvgrad.dequantize import dequantize
 from pyvgrad.grad import value_and_grad
 from pyvgrad.intlearn import IntTrainer
 from pyvgrad.learning import Learn
-from pyvgrad.model import _flat, forward, init_params
+from pyvgrad.model import forward
+from pyvgrad.params import _flat, init_params
 from pyvgrad.nets import NETS, stack
 from pyvgrad.quantize import quantize
 
