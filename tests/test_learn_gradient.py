@@ -19,8 +19,8 @@ from pyvgrad.grad import value_and_grad
 from pyvgrad.intlearn import IntTrainer
 from pyvgrad.learning import Learn
 from pyvgrad.model import forward
-from pyvgrad.params import _flat, init_params
 from pyvgrad.nets import NETS, stack
+from pyvgrad.params import _flat, init_params
 from pyvgrad.quantize import quantize
 
 LAGS = (0, 1, 3, 10, 30, 100, 300, 1000)
@@ -98,7 +98,9 @@ def columns_of(layer, letter):
     """Columns of W, U, P and b in a gate's rows."""
     sizes = layer.parts(letter) | ({"b": 1} if layer.has_bias(letter) else {})
     ends = np.cumsum(list(sizes.values()))
-    return {k: slice(end - n, end) for (k, n), end in zip(sizes.items(), ends)}
+    return {
+        k: slice(end - n, end) for (k, n), end in zip(sizes.items(), ends, strict=True)
+    }
 
 
 def sequence(steps, seed):
