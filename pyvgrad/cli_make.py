@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pyvgrad import blob as blobs
+from pyvgrad.calibrate import parse_ranges
 from pyvgrad.cells import CELLS, Shape
 from pyvgrad.cli_io import Json, answer, executor_list, say
 from pyvgrad.defaults import Recipe, Settings, recipe_for
@@ -61,12 +62,28 @@ def train(
     hidden: Annotated[int | None, typer.Option(help="Cells of a layer.")] = None,
     layers: Annotated[int | None, typer.Option(help="Recurrent layers.")] = None,
     block: Annotated[int | None, typer.Option(help="Cells of a memory block.")] = None,
+    bidirectional: Annotated[
+        bool, typer.Option("--bidirectional", help="So many cells in each direction.")
+    ] = False,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     limit: Annotated[int | None, typer.Option(help="Sequences at most.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Draws weights, sets, exemplars.")
     ] = 0,
     weights: Annotated[int, typer.Option(help="Bits of a weight: 16 or 8.")] = 16,
+    ranges: Annotated[
+        str,
+        typer.Option(
+            help="How exponents are chosen: minmax, percentile, mse; or the largest "
+            "value of a signal: mse,logits=40,weights=minmax."
+        ),
+    ] = "minmax",
+    qat: Annotated[
+        bool, typer.Option("--qat", help="Then train on for the rounded integers.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Say what each tensor's rounding costs.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Train in float until the integers are right; write M.vg and M.float.onnx.
@@ -76,13 +93,15 @@ def train(
     """
     from pyvgrad.onnx_build import write as write_onnx
     from pyvgrad.onnx_export import export_float
-    from pyvgrad.solve import solve
+    from pyvgrad.solve import calibration, solve
 
     check_writable(out)
     float_path = out.with_suffix(".float.onnx")
     check_writable(float_path)
     task, recipe, mode = _task(task_name, data, seed, task_options(context.args))
     changes = {"cell": cell, "hidden": hidden, "layers": layers, "block": block}
+    changes |= {"bidirectional": bidirectional or None}
+    mode = "final" if bidirectional and mode == "last" else mode
     shape, settings = _shape(task, recipe, net, changes)
     settings = replace(
         settings,
@@ -96,7 +115,14 @@ def train(
             says.update(task.name, sequences, settings.limit, f"loss {loss:.4f}")
 
         solution = solve(
-            task, shape, settings, seed, weight_bits=weights, progress=progress
+            task,
+            shape,
+            settings,
+            seed,
+            weight_bits=weights,
+            ranges=parse_ranges(ranges),
+            qat=qat,
+            progress=progress,
         )
     write_bytes(out, solution.blob)
     write_onnx(float_path, export_float(shape, solution.result.params))
@@ -108,9 +134,25 @@ def train(
         "blob_bytes": len(solution.blob),
         "files": [str(out), str(float_path)],
     }
+    refined = solution.refined
+    if refined is not None:
+        result["qat"] = {
+            "sequences": refined.sequences,
+            "loss_before": refined.before,
+            "loss_after": refined.after,
+        }
+        say(f"qat: loss of the integers {refined.before:.4g} to {refined.after:.4g}")
+    lines = []
+    if report:
+        from pyvgrad.qreport import quantization_report, report_lines
+
+        asked = calibration(task)
+        params = solution.result.params
+        found = quantization_report(solution.model, asked.x, asked.lengths, params)
+        result["report"], lines = found, report_lines(found)
     said = "right on every sequence" if result["success"] else "not learnt"
     line = f"{task.name}: {said} after {result['sequences']:,} sequences: {out}"
-    answer(result, as_json, [line])
+    answer(result, as_json, [*lines, line])
     return 0 if result["success"] else 1
 
 
@@ -154,6 +196,8 @@ def _shape(
     given = {name: value for name, value in changes.items() if value is not None}
     if net is None:
         return replace(recipe, **given).shape(task), recipe.settings
+    if "bidirectional" in given:
+        raise ValueError(f"the net {net} has its own directions; take --cell")
     if net not in NETS:
         raise ValueError(f"unknown net {net!r}; known: {', '.join(NETS)}")
     start = NETS[net]

@@ -26,16 +26,25 @@ static int loss_ok(const vg_model *m, const vg_learn *l)
     return l->loss == VG_CROSS_ENTROPY && m->output != VG_LINEAR;
 }
 
+/* Where an error may be cut at the arguments: cells with c or h in full width
+ * that no gate reads back within the step. */
+static int has_traces(const vg_layer *l)
+{
+    return l->n_c && l->cell != VG_GRU_RESET_BEFORE && l->cell != VG_PLUS_RNN;
+}
+
 static int method_ok(const vg_model *m, const vg_learn *l)
 {
     vg_walk w = vg_walk_start(m);
     vg_layer first;
 
+    if (m->whole)
+        return 0;
     if (l->method == VG_TBPTT)
         return l->k2 && l->k1 <= l->k2;
     (void)vg_walk_layer(&w, &first);
     return l->method == VG_RTRL97 && !l->k2 && l->k1 <= 1 && m->n_layers == 1 &&
-           first.n_c;
+           has_traces(&first);
 }
 
 static int learn_ok(const vg_model *m, const vg_learn *l)
@@ -128,15 +137,16 @@ static void lay_out(vg_train *t, const vg_model *m, const beginning *b)
 
 static void start(vg_train *t, const vg_model *m)
 {
+    vg_gate *g = vg_gates_of(t), *end = g + vg_plan_of(t)->n_gates;
+    uint32_t n;
+
     vg_widen_masters(t, m);
-    for (uint32_t k = 0; k < vg_plan_of(t)->n_gates; k++) {
-        vg_gate *g = vg_gates_of(t) + k;
+    for (; g < end; g++)
         for (uint32_t part = 0; part < VG_FACTORS; part++)
             vg_ints(t, g->factors)[part] = VG_FACTOR_ONE;
-        for (uint32_t bit = 0; bit < 3 && vg_exp_of(t, g) > g->arg_exp + 1 &&
-                               vg_exceeds(t, g, HEADROOM_HI, HEADROOM_BIAS);
-             bit++)
-            vg_fall(t, g);
+    for (g = vg_gates_of(t); g < end; g += n) {
+        n = vg_joined(g, end);
+        (void)vg_fall(t, g, n, HEADROOM_HI, HEADROOM_BIAS, 3);
     }
 }
 

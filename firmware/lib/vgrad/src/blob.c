@@ -38,7 +38,7 @@ static int weights_ok(const uint8_t *blob, const vg_map *m)
     const uint8_t *p = blob + m->weights;
 
     for (uint32_t row = 0; row < m->rows; row++)
-        for (uint32_t j = 0; j < m->stride; j++, p += size) {
+        for (uint32_t j = 0; j < vg_stride(m); j++, p += size) {
             const uint32_t w = size == 2 ? get16(p) : (uint32_t)p[0] << 8;
             if (w == 0x8000 || (j >= m->columns && w))
                 return 0;
@@ -97,10 +97,15 @@ static int check_records(vg_model *m)
     for (uint32_t k = 0; k < m->n_layers; k++) {
         if ((err = vg_walk_layer(&w, &l)) != 0)
             return err;
-        if (!weights_ok(w.blob, &l.map))
-            return VG_E_FORMAT;
+        for (uint32_t gate = 0; gate < l.n_gates; gate++)
+            if (!weights_ok(w.blob, &l.gate[gate]))
+                return VG_E_FORMAT;
+        if (l.direction != VG_FORWARD)
+            m->whole = 1;
         m->state_size += vg_image_size(&l);
     }
+    if (w.n_half)
+        return VG_E_FORMAT;
     m->y_exp = m->logit_exp = l.h_exp;
     m->output = VG_LINEAR;
     if (vg_has_readout(m)) {
@@ -111,7 +116,8 @@ static int check_records(vg_model *m)
         m->output = (uint8_t)r.output;
         m->logit_exp = r.map.arg_exp;
         m->y_exp = r.output == VG_LINEAR ? r.map.arg_exp : VG_MAX_EXP;
-    } else if (m->n_out != w.n_in) {
+    } else if (m->n_out != w.n_in ||
+               (l.direction == VG_HALF_REVERSE && w.half_exp != l.h_exp)) {
         return VG_E_FORMAT;
     }
     return check_sections(&w);
@@ -127,7 +133,7 @@ static int check_header(const uint8_t *p)
         n_out > MAX_OUT)
         return VG_E_FORMAT;
     if ((bits != 8 && bits != 16) || p[VG_AT_LAYOUT] ||
-        p[VG_AT_MODE] > VG_LAST || p[VG_AT_X_EXP] > VG_MAX_EXP ||
+        p[VG_AT_MODE] > VG_FINAL || p[VG_AT_X_EXP] > VG_MAX_EXP ||
         p[VG_AT_COUNT_EXP] > MAX_COUNT_EXP ||
         flags > (VG_HAS_SCALING | VG_HAS_READOUT) || get16(p + VG_AT_RESERVED))
         return VG_E_FORMAT;

@@ -40,13 +40,29 @@ vg_columns vg_listed(const vg_train *t, const vg_gate *g, const vg_span *s)
     return columns;
 }
 
-const vg_sig *vg_read(const vg_sources *z, const vg_gate *g, const vg_span *s)
+const vg_sig *vg_read(const vg_sources *z, const vg_span *s)
 {
     static const vg_sig one = 1;
 
-    if (s->reads != VG_READS_SIGNALS)
-        return s->reads == VG_READS_ONE ? &one : NULL;
-    return s == g->span ? z->first : z->rest + (s[-1].end - g->span->end);
+    switch (s->reads) {
+    case VG_READS_X:
+        return z->x;
+    case VG_READS_H:
+        return z->r;
+    case VG_READS_GATES:
+        return z->r + (s[-1].end - s[-2].end);
+    case VG_READS_ONE:
+        return &one;
+    default:
+        return NULL;
+    }
+}
+
+int32_t vg_read_own(const vg_sources *z, const vg_span *s, uint32_t u)
+{
+    if (s->reads == VG_READS_OWN_H)
+        return z->r[u];
+    return (int32_t)fx_rs((s->reads == VG_READS_OWN_C0 ? z->c0 : z->c1)[u], 6);
 }
 
 void vg_add(vg_train *t, int32_t *g, int64_t d)
@@ -61,13 +77,17 @@ static void gather_span(vg_train *t, const vg_gate *g, const vg_span *s,
                         const int32_t *d, const vg_sources *sources)
 {
     const uint32_t n = s->end - vg_span_begin(g, s);
-    const vg_sig *z = vg_read(sources, g, s);
+    const vg_sig *z = vg_read(sources, s);
 
     for (uint32_t row = 0; row < g->rows; row++) {
         int32_t *into = vg_ints(t, g->g) + vg_row_at(g, s, g->rows, row);
         if (!d[row])
             continue;
-        if (!z)
+        if (vg_reads_own(s))
+            vg_add(t, into,
+                   fx_round((int64_t)d[row] * vg_read_own(sources, s, row),
+                            s->exp));
+        else if (!z)
             vg_add(t, &into[sources->symbol], d[row]);
         for (uint32_t j = 0; z && j < n; j++)
             vg_add(t, &into[j], fx_round((int64_t)d[row] * z[j], s->exp));
@@ -83,22 +103,23 @@ void vg_gather(vg_train *t, const vg_gate *g, const int32_t *d,
 }
 
 void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
-                   uint32_t begin, uint32_t end, int32_t *dz)
+                   vg_reads reads, uint32_t n, int32_t *dz)
 {
-    for (uint32_t j = begin; j < end; j++) {
-        int64_t sum = 0;
+    for (uint32_t j = 0; j < n; j++) {
+        int64_t sum = dz[j];
         for (uint32_t k = 0; k < n_gates; k++) {
-            const vg_span *s = g[k].span;
-            const vg_sig *w = vg_sigs(t, g[k].weights) + j;
+            const vg_span *s = vg_span_of(&g[k], reads);
             const int32_t *errors = vg_ints(t, g[k].errors);
+            const vg_sig *w = vg_sigs(t, g[k].weights) + j;
             int64_t dot = 0;
-            while (j >= s->end)
-                s++;
+            if (!s)
+                continue;
+            w += vg_span_begin(&g[k], s);
             for (uint32_t row = 0; row < g[k].rows; row++, w += g[k].stride)
                 dot += (int64_t)*w * errors[row];
             sum += fx_to31(dot, vg_exp_of(t, &g[k]) - s->exp);
         }
-        dz[j - begin] = fx_sat31(sum);
+        dz[j] = fx_sat31(sum);
     }
 }
 

@@ -39,14 +39,15 @@ static void add_span(vg_gate *g, uint32_t n, uint32_t exp, uint32_t part,
 }
 
 /* What every gate has: rows and columns are known, places are not. */
-static void begin_gate(vg_gate *g, const vg_map *map, uint32_t row,
-                       uint32_t rows, uint32_t exp, const uint32_t *index)
+static void begin_gate(vg_gate *g, const vg_map *map, const uint32_t *index)
 {
     memset(g, 0, sizeof *g);
-    g->weights = map->weights + 2 * row * map->stride;
-    g->exp = map->exps + exp;
-    g->rows = rows;
-    g->stride = map->stride;
+    g->weights = map->weights;
+    g->biases = map->biases;
+    g->exp = map->exps;
+    g->rows = map->rows;
+    g->stride = vg_stride(map);
+    g->arg_exp = map->arg_exp;
     g->index = *index;
 }
 
@@ -97,10 +98,12 @@ static void lay_gate(laying *y, vg_gate *g, const vg_layer *l)
 
 static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
 {
-    const uint32_t k2 = y->learn->k2, n_r = l->map.columns - l->n_in;
+    const uint32_t k2 = y->learn->k2, n_r = l->n_z - l->n_in;
 
-    if (y->learn->method == VG_TBPTT || (l->fields & VG_FORGET_GATE))
-        net->c0 = take(&y->work, l->n_c, 4); /* only f asks for it */
+    /* of lstm97 only f asks for it */
+    if (y->learn->method == VG_TBPTT || l->cell != VG_LSTM97 ||
+        (l->fields & VG_FORGET_GATE))
+        net->c0 = take(&y->work, l->n_c, 4);
     net->h_by_c = take(&y->work, l->n_c, 4);
     net->dh = take(&y->work, l->n, 4);
     net->dc = take(&y->work, l->n, 4);
@@ -110,13 +113,18 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
     }
     net->dx = take(&y->work, layer ? l->n_in : 0, 4);
     net->dr = take(&y->work, n_r, 4);
-    net->values = take(&y->work, l->map.rows, 2);
+    net->values = take(&y->work, l->rows, 2);
     net->c1 = take(&y->work, l->n_c, 4);
     net->h = take(&y->work, l->n, 2);
     net->skipped = y->symbols && !layer ? l->n_in : 0;
-    net->z_tape =
-        take(&y->lasts, (uint64_t)(l->map.columns - net->skipped) * k2, 2);
+    net->z_tape = take(&y->lasts, (uint64_t)(l->n_z - net->skipped) * k2, 2);
     net->c_tape = take(&y->lasts, (uint64_t)l->n_c * k2, 4);
+    if (l->cell == VG_GRU_RESET_BEFORE) {
+        net->h0 = take(&y->work, l->n, 2);
+        net->s_tape = take(&y->work, (uint64_t)l->n * k2, 2);
+    }
+    if (vg_cells[l->cell].gives == 'y')
+        net->dy = take(&y->work, l->n, 4);
     if (!n_r)
         net->h_tape = take(&y->lasts, (uint64_t)l->n * k2, 2);
 }
@@ -125,7 +133,7 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
 
 static vg_reads x_reads(uint32_t symbols)
 {
-    return symbols ? VG_READS_SYMBOL : VG_READS_SIGNALS;
+    return symbols ? VG_READS_SYMBOL : VG_READS_X;
 }
 
 /* The letter of a gate, counted among those that the layer has. */
@@ -147,32 +155,37 @@ static void layer_gate(vg_gate *g, const vg_layer *l, uint32_t layer,
                        uint32_t k, uint32_t x_exp, uint32_t symbols,
                        uint32_t *index)
 {
-    uint32_t row = 0;
+    const uint8_t reads = l->gate[k].reads;
+    /* where h is c as well, it is no signal that the layer gives on h_exp */
+    const uint32_t h_exp =
+        *vg_cells[l->cell].carry == 'h' ? VG_MAX_EXP : l->h_exp;
 
-    for (uint32_t before = 0; before < k; before++)
-        row += l->gate_rows[before];
-    begin_gate(g, &l->map, row, l->gate_rows[k], k, index);
-    g->biases = l->gate_biases[k];
-    g->arg_exp = l->gate_exp[k];
+    begin_gate(g, &l->gate[k], index);
     g->layer = (uint8_t)(layer < VG_FROZEN_READOUT ? layer : 32);
     g->letter = (uint8_t)letter_of(l, k);
-    add_span(g, l->n_in, x_exp, VG_FROM_X, x_reads(symbols));
-    if (l->map.columns > l->n_in)
-        add_span(g, l->n, l->h_exp, VG_FROM_H, VG_READS_SIGNALS);
-    if (l->map.columns > vg_in_row(g))
-        add_span(g, l->map.columns - vg_in_row(g), VG_MAX_EXP, VG_FROM_H,
-                 VG_READS_SIGNALS);
+    if (reads != 'h')
+        add_span(g, l->n_in, x_exp, VG_FROM_X, x_reads(symbols));
+    if (reads == 's')
+        add_span(g, l->n, VG_MAX_EXP, VG_FROM_H, VG_READS_S);
+    else if (reads != 'x' && reads != 'd' && l->n_z > l->n_in)
+        add_span(g, l->n, h_exp, VG_FROM_H, VG_READS_H);
+    if (reads == 'b' && l->n_z > (uint32_t)l->n_in + l->n)
+        add_span(g, l->n_z - l->n_in - l->n, VG_MAX_EXP, VG_FROM_H,
+                 VG_READS_GATES);
+    if (reads == 'd')
+        add_span(g, 1, h_exp, VG_FROM_H, VG_READS_OWN_H);
+    if (reads == 'p' || reads == 'q')
+        add_span(g, 1, VG_MAX_EXP, VG_FROM_H,
+                 reads == 'p' ? VG_READS_OWN_C0 : VG_READS_OWN_C1);
     end_gate(g, index);
 }
 
 static void readout_gate(vg_gate *g, const vg_model *m, const vg_readout *r,
                          uint32_t h_exp, uint32_t symbols, uint32_t *index)
 {
-    begin_gate(g, &r->map, 0, r->map.rows, 0, index);
-    g->biases = r->map.biases;
-    g->arg_exp = r->map.arg_exp;
+    begin_gate(g, &r->map, index);
     g->layer = VG_FROZEN_READOUT;
-    add_span(g, r->n_h, h_exp, VG_FROM_H, VG_READS_SIGNALS);
+    add_span(g, r->n_h, h_exp, VG_FROM_H, VG_READS_H);
     if (r->map.columns > r->n_h)
         add_span(g, m->n_in, m->x_exp, VG_FROM_X, x_reads(symbols));
     end_gate(g, index);

@@ -14,12 +14,22 @@
 
 #include "core.h"
 
-/* VG_SPANS: of x, of h, of gates fed back, of the biases. */
+/* VG_SPANS: of x, of h, of gates fed back or the own column, of the biases. */
 enum { VG_SPANS = 4, VG_FACTORS = 3, VG_FACTOR_ONE = 65536 };
 
-/* What a span's columns read: signals; the symbol that the model's x is, each
- * column 1 or 0; or always 1. */
-typedef enum { VG_READS_SIGNALS, VG_READS_SYMBOL, VG_READS_ONE } vg_reads;
+/* What a span's columns read.  A span on a symbol has columns that are 1 or 0;
+ * one on an own source has one column, whose source differs from row to row. */
+typedef enum {
+    VG_READS_X,
+    VG_READS_SYMBOL, /* that the model's x is */
+    VG_READS_H,      /* of the step before */
+    VG_READS_GATES,  /* likewise, those fed back */
+    VG_READS_S,      /* r h */
+    VG_READS_ONE,    /* always 1 */
+    VG_READS_OWN_H,  /* of the step before */
+    VG_READS_OWN_C0, /* likewise */
+    VG_READS_OWN_C1  /* of this step */
+} vg_reads;
 
 /* Some columns of a gate, from the end of the span before to this end, that
  * differ from others in their sources or in their rate.  The biases, if there
@@ -88,6 +98,7 @@ typedef struct {
     uint32_t c0;      /* [n]: c before it */
     uint32_t h_by_c;  /* [n]: derivative of h by c */
     uint32_t dh, dc;  /* [n]: errors */
+    uint32_t dy;      /* [n]: of y, where that is what the layer gives */
     uint32_t dx;      /* [n_in]: errors of x, of TBPTT; first layer: 0 */
     uint32_t dr;      /* [columns of r]: errors of r, likewise */
     uint32_t z_tape;  /* int16[columns - skipped][k2] */
@@ -97,6 +108,8 @@ typedef struct {
     uint32_t values;  /* int16[rows], c1 [n], h int16[n]: a step off the tape */
     uint32_t c1;
     uint32_t h;
+    uint32_t h0;     /* int16[n]: h before it, and */
+    uint32_t s_tape; /* int16[n][k2]: s, where a gate reads that; 0: none */
 } vg_net;
 
 /* What lies where, and what changes from step to step. */
@@ -208,10 +221,31 @@ static inline uint32_t vg_row_at(const vg_gate *g, const vg_span *s,
                               : row * g->columns + vg_span_begin(g, s);
 }
 
-/* What a gate's columns read at one step. */
+static inline const vg_span *vg_span_of(const vg_gate *g, vg_reads reads)
+{
+    for (const vg_span *s = g->span; s < g->span + g->n_spans; s++)
+        if (s->reads == reads)
+            return s;
+    return NULL;
+}
+
+static inline int vg_reads_own(const vg_span *s)
+{
+    return s->reads >= VG_READS_OWN_H;
+}
+
+/* How many gates from this one on have one exponent: n and m of a gru. */
+static inline uint32_t vg_joined(const vg_gate *g, const vg_gate *end)
+{
+    return g + 1 < end && g[1].letter == 'm' ? 2 : 1;
+}
+
+/* What gates read at one step: x and r = [h; gates fed back] of a layer, or of
+ * the readout the model's x and the last layer's h. */
 typedef struct {
-    const vg_sig *first; /* the first span */
-    const vg_sig *rest;  /* those behind it, all of them */
+    const vg_sig *x;
+    const vg_sig *r;
+    const int32_t *c0, *c1; /* before and after */
     uint32_t symbol;
 } vg_sources;
 

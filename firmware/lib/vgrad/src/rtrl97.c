@@ -9,12 +9,28 @@
 /* What the last step read: x is where the run has it. */
 static vg_sources sources_of(const vg_train *t, const vg_input *x)
 {
+    const vg_layer *l = vg_run_layers(&t->run);
     vg_sources z;
 
-    z.first = vg_run_signals(&t->run, vg_run_layers(&t->run)->z);
-    z.rest = vg_sigs(t, vg_nets_of(t)->r0);
+    z.x = vg_run_signals(&t->run, l->z);
+    z.r = vg_sigs(t, vg_nets_of(t)->r0);
+    z.c0 = vg_ints(t, vg_nets_of(t)->c0);
+    z.c1 = vg_run_c(&t->run, l);
     z.symbol = x->symbol;
     return z;
+}
+
+static vg_left left_of(const vg_train *t, const vg_sig *values)
+{
+    const vg_layer *l = vg_run_layers(&t->run);
+    vg_left left;
+
+    left.values = values;
+    left.h0 = NULL;
+    left.h1 = vg_run_r(&t->run, l);
+    left.c0 = vg_ints(t, vg_nets_of(t)->c0);
+    left.c1 = vg_run_c(&t->run, l);
+    return left;
 }
 
 /* Where a span's part of the first cell's trace is, and from cell to cell how
@@ -27,25 +43,28 @@ static int32_t *traces_of(const vg_train *t, const vg_gate *g, const vg_span *s,
            vg_row_at(g, s, vg_run_layers(&t->run)->n, 0);
 }
 
-/* e' = f e + C z for a span of all cells' traces; f by block, null: 1.0. */
+/* e' = f e + C z for a span of all cells' traces. */
 static void trace_span(vg_train *t, const vg_gate *g, const vg_span *s,
-                       const vg_sources *sources, const vg_sig *f)
+                       const vg_sources *sources, const vg_sig *values)
 {
     const vg_layer *l = vg_run_layers(&t->run);
     const vg_columns columns = vg_listed(t, g, s);
-    const vg_sig *z = vg_read(sources, g, s);
+    const vg_sig *z = vg_read(sources, s);
     const int32_t *c = vg_ints(t, g->derivatives);
-    const int shift = 4 + (z ? s->exp : 0);
+    const int shift = 4 + (s->reads == VG_READS_SYMBOL ? 0 : s->exp);
+    const int own = vg_reads_own(s);
     fx_clamps k = {0, 0};
     uint32_t apart;
     int32_t *trace = traces_of(t, g, s, &apart);
 
     for (uint32_t b = 0, u = 0; u < l->n; b++) {
-        const int32_t keep = f ? f[b] : VG_ONE;
+        const int32_t keep = vg_kept(l, values, b);
         for (const uint32_t end = u + l->block; u < end; u++, trace += apart)
             for (uint32_t i = 0; i < columns.count; i++) {
                 const uint32_t j = vg_column(&columns, i);
-                const int32_t source = z ? z[j] : j == sources->symbol;
+                const int32_t source = z     ? z[j]
+                                       : own ? vg_read_own(sources, s, u)
+                                             : j == sources->symbol;
                 trace[j] = fx_sat30(fx_rs((int64_t)keep * trace[j], 14) +
                                         fx_rs((int64_t)c[u] * source, shift),
                                     &k);
@@ -60,7 +79,7 @@ void vg_rtrl97_before(vg_train *t)
     const vg_net *net = vg_nets_of(t);
 
     memcpy(vg_at(t, net->r0), vg_run_r(&t->run, l),
-           2 * (size_t)(l->map.columns - l->n_in));
+           2 * (size_t)(l->n_z - l->n_in));
     if (net->c0)
         memcpy(vg_at(t, net->c0), vg_run_c(&t->run, l), 4 * (size_t)l->n_c);
 }
@@ -71,18 +90,16 @@ void vg_rtrl97_after(vg_train *t, const vg_input *x, const vg_sig *values)
     const vg_net *net = vg_nets_of(t);
     vg_plan *p = vg_plan_of(t);
     const vg_sources z = sources_of(t, x);
-    const vg_sig *f =
-        l->fields & VG_FORGET_GATE ? values + l->n / l->block : NULL;
+    const vg_left left = left_of(t, values);
 
     if (!x->x)
         vg_note(t, p->seen, p->seen_mark, &p->now.n_seen, x->symbol);
-    vg_derive(t, l, net, values, vg_ints(t, net->c0), vg_run_c(&t->run, l),
-              vg_run_r(&t->run, l));
+    vg_derive(t, l, net, &left);
     for (uint32_t k = 0; k < l->n_gates; k++) {
         const vg_gate *g = vg_gates_of(t) + k;
         for (uint32_t i = 0; g->traces && i < g->n_spans; i++)
             if (g->span[i].learns)
-                trace_span(t, g, &g->span[i], &z, f);
+                trace_span(t, g, &g->span[i], &z, values);
     }
 }
 
@@ -114,10 +131,11 @@ void vg_rtrl97_step(vg_train *t, const vg_input *x, const int32_t *dh)
     const vg_layer *l = vg_run_layers(&t->run);
     const vg_net *net = vg_nets_of(t);
     const vg_sources z = sources_of(t, x);
+    const vg_left left = left_of(t, vg_run_values(&t->run));
 
     memcpy(vg_ints(t, net->dh), dh, 4 * (size_t)l->n);
     memset(vg_ints(t, net->dc), 0, 4 * (size_t)l->n);
-    vg_step_back(t, l, net, vg_run_c(&t->run, l), vg_run_r(&t->run, l));
+    vg_step_back(t, l, net, &left);
     for (uint32_t k = 0; k < l->n_gates; k++) {
         const vg_gate *g = vg_gates_of(t) + k;
         if (!g->traces)

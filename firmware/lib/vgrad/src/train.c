@@ -5,12 +5,13 @@
 
 /* ---- one step ------------------------------------------------------- */
 
-/* The run's step, and what learning must keep of it. */
-static void forward(vg_train *t, const vg_input *x)
+/* The run's step, and what learning must keep of it.  Returns what the readout
+ * reads. */
+static const vg_sig *forward(vg_train *t, const vg_input *x)
 {
     const vg_layer *l = vg_run_layers(&t->run);
     const int tape = t->learn.method == VG_TBPTT;
-    vg_sig *values = vg_run_signals(&t->run, vg_run_readout(&t->run)->a);
+    const vg_sig *values = vg_run_values(&t->run);
     const vg_sig *in = x->x;
 
     for (uint32_t k = 0; k < t->model.n_layers; k++, l++) {
@@ -21,37 +22,19 @@ static void forward(vg_train *t, const vg_input *x)
             vg_tbptt_before(t, k);
         else
             vg_rtrl97_before(t);
-        t->run.saturated += vg_layer_step(
-            t->model.blob, l, vg_run_c(&t->run, l), z, in ? NULL : x, values);
+        vg_layer_step(&t->run, l, in ? NULL : x);
         if (tape)
             vg_tbptt_after(t, k, values);
         else
             vg_rtrl97_after(t, x, values);
-        in = z + l->n_in;
+        in = vg_run_out(&t->run, l);
     }
-}
-
-static const vg_layer *last_layer(const vg_train *t)
-{
-    return vg_run_layers(&t->run) + t->model.n_layers - 1;
-}
-
-static void read_out(vg_train *t, const vg_input *x, vg_sig *y)
-{
-    const vg_readout *r = vg_run_readout(&t->run);
-    const vg_sig *h = vg_run_r(&t->run, last_layer(t));
-    vg_sig *logits = vg_run_signals(&t->run, r->logits);
-
-    if (r->map.rows) {
-        t->run.saturated += vg_readout_step(t->model.blob, r, h, x, logits, y);
-    } else {
-        memcpy(logits, h, 2 * (size_t)t->model.n_out);
-        memcpy(y, h, 2 * (size_t)t->model.n_out);
-    }
+    return in;
 }
 
 /* The readout learns from the errors of the logits; the error of h. */
-static const int32_t *through_readout(vg_train *t, const vg_input *x)
+static const int32_t *through_readout(vg_train *t, const vg_sig *h,
+                                      const vg_input *x)
 {
     vg_plan *p = vg_plan_of(t);
     const vg_gate *g = vg_readout_gate(t);
@@ -62,13 +45,15 @@ static const int32_t *through_readout(vg_train *t, const vg_input *x)
 
     if (!g)
         return d;
-    z.first = vg_run_r(&t->run, last_layer(t));
-    z.rest = vg_run_signals(&t->run, vg_run_layers(&t->run)->z); /* x */
+    memset(&z, 0, sizeof z);
+    z.r = h;
+    z.x = vg_run_signals(&t->run, vg_run_layers(&t->run)->z);
     z.symbol = x->symbol;
     if (!x->x && g->columns > r->n_h)
         vg_note(t, p->fresh, p->fresh_mark, &p->now.n_fresh, x->symbol);
     vg_gather(t, g, d, &z);
-    vg_transposed(t, g, 1, 0, r->n_h, dh);
+    memset(dh, 0, 4 * (size_t)r->n_h);
+    vg_transposed(t, g, 1, VG_READS_H, r->n_h, dh);
     return dh;
 }
 
@@ -92,17 +77,18 @@ static int train_step(vg_train *t, const vg_input *x, const vg_sig *target,
 {
     vg_plan *p = vg_plan_of(t);
     const int32_t *dh = NULL;
+    const vg_sig *h;
 
     if (!y)
         y = vg_sigs(t, p->y);
-    forward(t, x);
+    h = forward(t, x);
     t->steps++;
     p->now.pending++;
     if (target || y != vg_sigs(t, p->y))
-        read_out(t, x, y);
+        vg_readout_step(&t->run, h, x, y);
     if (target) {
         vg_loss_step(t, y, target);
-        dh = through_readout(t, x);
+        dh = through_readout(t, h, x);
         p->now.hot = 1;
     }
     if (t->learn.method == VG_TBPTT)

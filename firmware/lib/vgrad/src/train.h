@@ -6,18 +6,61 @@
 
 /* ---- jac.c ---------------------------------------------------------- */
 
-/* The derivatives of one step on q24 (docs/numbers-learning.md): gate k's by
- * its argument in gates[k].derivatives, h's by c in net->h_by_c.  values: of
- * the gates, one after the other.  c0, c1: before and after. */
-void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,
-               const vg_sig *values, const int32_t *c0, const int32_t *c1,
-               const vg_sig *h);
+/* What a step of a layer left: the gates' values, one gate after the other, and
+ * h and c before and after it. */
+typedef struct {
+    const vg_sig *values;
+    const vg_sig *h0; /* null but for gru_reset_before */
+    const vg_sig *h1;
+    const int32_t *c0, *c1;
+} vg_left;
 
-/* From net's dh and dc (and dr, errors of gates that were fed back) to the
+/* The derivatives of one step on q24 (docs/numbers-learning.md): gate k's by
+ * its argument in gates[k].derivatives, h's by c in net->h_by_c. */
+void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,
+               const vg_left *left);
+
+/* From net's dh, dy and dc (and dr, errors of gates that were fed back) to the
  * errors of the arguments, in gates[k].errors.  dc gets the error of c at this
- * step. */
+ * step; dr, with TBPTT, what reaches r by other ways than matrices that read
+ * it. */
 void vg_step_back(vg_train *t, const vg_layer *l, const vg_net *net,
-                  const int32_t *c1, const vg_sig *h);
+                  const vg_left *left);
+
+/* dc: from this step's c to that of the step before. */
+void vg_carry_back(vg_train *t, const vg_layer *l, const vg_net *net,
+                   const vg_sig *values);
+
+/* What c passes to the next step, q14: f of a block, or what stands for it. */
+int32_t vg_kept(const vg_layer *l, const vg_sig *values, uint32_t b);
+
+/* The gate of a letter that a layer has. */
+vg_gate *vg_gate_of(const vg_train *t, const vg_net *net, char letter);
+
+/* s (1 - s), q28. */
+static inline int32_t vg_logistic_q28(int32_t s)
+{
+    return s * (VG_ONE - s);
+}
+
+/* The errors of a gate's arguments: those of a row's cells times derivatives,
+ * plus what was fed back. */
+void vg_gate_back(vg_train *t, const vg_layer *l, const vg_gate *g,
+                  const int32_t *from, const int32_t *fed_back);
+
+/* What of the argument's error in row u comes back through its own column. */
+int32_t vg_own_back(const vg_train *t, const vg_gate *g, uint32_t u);
+
+/* ---- jac_lstm.c, jac_gru.c: the same for the two families -------------- */
+
+void vg_lstm_derive(vg_train *t, const vg_layer *l, const vg_net *net,
+                    const vg_left *left);
+void vg_lstm_back(vg_train *t, const vg_layer *l, const vg_net *net,
+                  const vg_left *left);
+void vg_gru_derive(vg_train *t, const vg_layer *l, const vg_net *net,
+                   const vg_left *left);
+void vg_gru_back(vg_train *t, const vg_layer *l, const vg_net *net,
+                 const vg_left *left);
 
 /* An error at a signal that lies on its limit: 0 if it points outward. */
 static inline int32_t vg_inward(int32_t d, int32_t signal, int32_t low,
@@ -56,17 +99,18 @@ void vg_add(vg_train *t, int32_t *g, int64_t d);
 vg_columns vg_all(const vg_gate *g, const vg_span *s);
 vg_columns vg_listed(const vg_train *t, const vg_gate *g, const vg_span *s);
 
-/* A span's sources, null if it reads the symbol. */
-const vg_sig *vg_read(const vg_sources *z, const vg_gate *g, const vg_span *s);
+/* A span's sources; null if it reads the symbol, or its own, which for row u is
+ * vg_read_own. */
+const vg_sig *vg_read(const vg_sources *z, const vg_span *s);
+int32_t vg_read_own(const vg_sources *z, const vg_span *s, uint32_t u);
 
 /* G += d z, d[rows] the errors of the arguments, on every span that learns. */
 void vg_gather(vg_train *t, const vg_gate *g, const int32_t *d,
                const vg_sources *z);
 
-/* From dz[0] on the errors of a gate range's sources in columns begin..end-1.
- */
+/* Add to dz[n] the errors of the sources in those spans of the gates. */
 void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
-                   uint32_t begin, uint32_t end, int32_t *dz);
+                   vg_reads reads, uint32_t n, int32_t *dz);
 
 /* Note a symbol in a list of at most n_in, once: its mark is where it stands,
  * counted from 1. */
@@ -115,11 +159,11 @@ static inline void vg_set_master(int32_t x, vg_sig *hi, int16_t *lo)
 
 /* ---- masters.c ------------------------------------------------------ */
 
-/* Lower a gate's exponent by one. */
-void vg_fall(vg_train *t, vg_gate *g);
-
-/* Is some |hi| or |bias| of a gate at its limit or above? */
-int vg_exceeds(const vg_train *t, const vg_gate *g, int32_t hi, int32_t bias);
+/* Lower the exponent of joined gates, g[n], by one and again, while it can be
+ * lowered and some |hi| or |bias| is at its limit or above, at most `most`
+ * times.  Returns how often. */
+uint32_t vg_fall(vg_train *t, vg_gate *g, uint32_t n, int32_t hi, int32_t bias,
+                 uint32_t most);
 
 /* ---- update.c ------------------------------------------------------- */
 

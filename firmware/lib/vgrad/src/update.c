@@ -282,29 +282,31 @@ static void update_span(update *u, const vg_gate *g, const vg_span *s)
 
 /* ---- an update ------------------------------------------------------ */
 
-static void update_gate(update *u, vg_gate *g)
+/* n joined gates. */
+static void update_gates(update *u, vg_gate *g, uint32_t n)
 {
     u->full = 0;
-    for (const vg_span *s = g->span; s < g->span + g->n_spans; s++) {
-        u->rate = vg_rate_of(u->t, g, s->part);
-        update_span(u, g, s);
-    }
-    while (u->full && vg_exp_of(u->t, g) > g->arg_exp + 1 &&
-           vg_exceeds(u->t, g, HI_FULL, BIAS_FULL)) {
-        vg_fall(u->t, g);
-        u->t->falls++;
-    }
+    for (uint32_t k = 0; k < n; k++)
+        for (const vg_span *s = g[k].span; s < g[k].span + g[k].n_spans; s++) {
+            u->rate = vg_rate_of(u->t, &g[k], s->part);
+            update_span(u, &g[k], s);
+        }
+    if (u->full)
+        u->t->falls += vg_fall(u->t, g, n, HI_FULL, BIAS_FULL, UINT32_MAX);
 }
 
 void vg_update(vg_train *t)
 {
     vg_plan *p = vg_plan_of(t);
+    vg_gate *g = vg_gates_of(t), *end = g + p->n_gates;
     update u;
 
     u.t = t;
     u.clip = clip_of(t, squares(t));
-    for (uint32_t k = 0; k < p->n_gates; k++)
-        update_gate(&u, vg_gates_of(t) + k);
+    for (uint32_t n; g < end; g += n) {
+        n = vg_joined(g, end);
+        update_gates(&u, g, n);
+    }
     t->updates++;
     if (!(t->learn.flags & VG_SYMBOLS))
         return;
