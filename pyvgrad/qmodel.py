@@ -113,6 +113,13 @@ class QModel(_ByValue):
         """logits = raw / 2^logit_exp."""
         return self.readout.logit_exp if self.readout else self.y_exp
 
+    @property
+    def macs(self) -> int:
+        """Products of a weight and a signal in one step."""
+        matrices = [w for q in self.layers for w in q.weights.values()]
+        readout = [self.readout.weights] if self.readout else []
+        return int(sum(w.size for w in matrices + readout))
+
     def source_exps(self, index: int) -> Ints:
         """Exponent of each column of layer ``index`` (the readout: len(layers))."""
         x = [self.x_exp] * self.shape.n_in

@@ -1,0 +1,181 @@
+"""Instructions counted on emulated cores: the counter itself, then the core's step."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from random_models import random_qmodel, random_signals
+
+from pyvgrad import cli
+from pyvgrad.blob import pack
+from pyvgrad.emulated import CORES, Emulator, build, thumb_instructions
+from pyvgrad.errors import DeviceError
+from pyvgrad.icount import bench_blob, count_steps, step_instructions
+from pyvgrad.native import HostExecutor
+
+# add_up(n, x): 2 before the loop; 3 a turn; 1 after it.  callee: 4, the skipped
+# instruction of its IT block included; caller: 5 of its own.
+CODE = """\
+    .syntax unified
+    .thumb
+    .text
+    .global add_up, caller, forever, wild, sum5
+    .type add_up, %function
+add_up:
+    movs r2, #0
+    movs r3, #0
+1:  adds r2, r2, r1
+    subs r0, r0, #1
+    bne 1b
+    mov r0, r2
+    bx lr
+    .type callee, %function
+callee:
+    cmp r0, #0
+    it eq
+    addeq r0, r0, #1
+    bx lr
+    .type caller, %function
+caller:
+    push {r4, lr}
+    movw r0, #4096
+    bl callee
+    sdiv r0, r0, r0
+    pop {r4, pc}
+    .type forever, %function
+forever:
+    b forever
+    .type wild, %function
+wild:
+    ldr r0, =0x90000000
+    ldr r0, [r0]
+    bx lr
+    .type sum5, %function
+sum5:
+    ldr r0, [sp]
+    bx lr
+"""
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory):
+    source = tmp_path_factory.mktemp("counted") / "code.s"
+    source.write_text(CODE)
+    return Emulator(build("m4", [source]), "m4")
+
+
+@pytest.mark.parametrize("turns", [1, 2, 7, 1000])
+def test_a_loop_counted_by_hand(counted, turns):
+    call = counted.call("add_up", turns, -3)
+    assert (call.result, call.instructions) == (-3 * turns, 2 + 3 * turns + 2)
+    assert call.stack == 0
+
+
+def test_long_instructions_and_a_block_of_it_counted_by_hand(counted):
+    call = counted.call("caller")
+    assert (call.result, call.instructions, call.stack) == (1, 5 + 4, 8)
+
+
+def test_the_fifth_argument_is_on_the_stack(counted):
+    assert counted.call("sum5", 1, 2, 3, 4, 5).result == 5
+
+
+def test_a_fault_is_a_device_error_that_names_the_function(counted):
+    with pytest.raises(DeviceError, match="wild stopped at 0x"):
+        counted.call("wild")
+    assert counted.call("add_up", 1, 1).instructions == 7
+
+
+def test_a_function_that_does_not_return_is_a_device_error(counted, monkeypatch):
+    monkeypatch.setattr("pyvgrad.emulated._SECONDS", 0.2)
+    with pytest.raises(DeviceError, match="forever has not returned"):
+        counted.call("forever")
+
+
+def test_instructions_are_of_two_or_four_bytes():
+    short, words = b"\x00\xbf", (b"\x00\xe8", b"\x00\xf0", b"\x00\xf8", b"\xff\xff")
+    assert thumb_instructions(short * 3) == 3
+    for word in words:
+        assert thumb_instructions(short + word + word + short) == 3
+    assert thumb_instructions(b"\x00\xe0" * 2) == 2  # a branch, 16 bits
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_what_is_counted_gives_the_bits_of_the_host(core):
+    rng = np.random.default_rng(5)
+    blob = pack(random_qmodel(rng, n_in=4, n_layers=2, output="softmax"))
+    x = random_signals(rng, (6, 4))
+    calls, y = count_steps(blob, x, core)
+    with HostExecutor(blob) as host:
+        assert np.array_equal(host.run(x)[0], y)
+    assert count_steps(blob, x, core)[0] == calls
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_more_weights_take_more_instructions(bits):
+    counts = [step_instructions(bench_blob("lstm", n, n, bits)) for n in (4, 8, 16)]
+    macs = [4 * n * 2 * n for n in (4, 8, 16)]
+    assert counts == sorted(counts)
+    assert all(0.5 < c / m < 60 for c, m in zip(counts, macs, strict=True))
+
+
+def test_flags_reach_the_compiler():
+    blob = bench_blob("lstm", 8, 8, 16)
+    full = step_instructions(blob, "m4")
+    assert step_instructions(blob, "m4", ("-DVG_SMALL_TABLES",)) > full
+    with pytest.raises(DeviceError, match=r"gcc failed: .*no-such-flag"):
+        step_instructions(blob, "m4", ("-fno-such-flag",))
+
+
+def test_an_unknown_core_is_a_value_error():
+    with pytest.raises(ValueError, match="not m5"):
+        step_instructions(bench_blob("lstm", 2, 2, 16), "m5")
+
+
+# ---- the command ---------------------------------------------------------------
+
+
+@pytest.fixture
+def pyvgrad(monkeypatch, capsys, tmp_path):
+    """Run a command in tmp_path: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["pyvgrad", *args])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_bench_prints_the_row_of_a_blob(pyvgrad, tmp_path):
+    blob = bench_blob("rnn_tanh", 3, 5, 8)
+    (tmp_path / "m.vg").write_bytes(blob)
+    code, out, said = pyvgrad("bench", "m.vg", "--on", "m0,m33", "--json")
+    assert code == 0, said
+    rows = json.loads(out)["rows"]
+    assert [row["on"] for row in rows] == ["m0", "m33"]
+    for row in rows:
+        count = step_instructions(blob, row["on"])
+        assert (row["cell"], row["n_in"], row["n"]) == ("rnn_tanh", 3, 5)
+        assert (row["weight_bits"], row["macs_per_step"]) == (8, 40)
+        assert row["instructions_per_step"] == count
+        assert row["per_mac"] == round(count / 40, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("bench m.vg --on m55", "--on takes m0, m3"),
+        ("bench --cell gruu", "--cell takes"),
+        ("bench m.vg --cell lstm", "not both"),
+        ("bench none.vg", "none.vg"),
+    ],
+)
+def test_bench_refuses_in_one_sentence(pyvgrad, tmp_path, words, says):
+    (tmp_path / "m.vg").write_bytes(bench_blob("lstm", 2, 2, 16))
+    code, _, said = pyvgrad(*words.split())
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert says in said
