@@ -6,13 +6,21 @@ import sys
 import numpy as np
 import pytest
 from random_models import random_qmodel, random_signals
+from trainings import make, tame_model
 
 from pyvgrad import cli
 from pyvgrad.blob import pack
 from pyvgrad.emulated import CORES, Emulator, build, thumb_instructions
 from pyvgrad.errors import DeviceError
-from pyvgrad.icount import bench_blob, count_steps, step_instructions
+from pyvgrad.icount import (
+    bench_blob,
+    bench_training,
+    count_steps,
+    count_training,
+    step_instructions,
+)
 from pyvgrad.native import HostExecutor
+from pyvgrad.native_train import HostTrainer
 
 # add_up(n, x): 2 before the loop; 3 a turn; 1 after it.  callee: 4, the skipped
 # instruction of its IT block included; caller: 5 of its own.
@@ -112,6 +120,30 @@ def test_what_is_counted_gives_the_bits_of_the_host(core):
     assert count_steps(blob, x, core)[0] == calls
 
 
+@pytest.mark.parametrize(("core", "method"), [("m0", "tbptt"), ("m4", "rtrl97")])
+def test_a_training_that_is_counted_learns_the_host_s_weights(core, method):
+    rng = np.random.default_rng(2)
+    model = tame_model(3, "lstm", output="softmax")
+    blob, learn = pack(model), make(method=method, rate_q24=1 << 22)
+    x = random_signals(rng, (3, 4, 3))
+    classes = rng.integers(0, 2, (3, 4)).astype(np.int16)
+    calls, sealed = count_training(blob, learn, x, classes, core)
+    host, changed = HostTrainer(blob, learn), []
+    for lesson, aim in zip(x, classes, strict=True):
+        changed.append(host.teach(lesson, aim) + host.end())
+    assert sealed == host.blob() != blob
+    assert [call.result for call in calls] == changed
+    assert (calls, sealed) == count_training(blob, learn, x, classes, core)
+    assert min(call.instructions for call in calls) > 4 * model.macs
+
+
+def test_settings_that_do_not_fit_are_a_device_error():
+    blob = pack(tame_model(3, "rnn_tanh", output="softmax"))
+    x, classes = np.zeros((1, 1, 3), np.int16), np.zeros((1, 1), np.int16)
+    with pytest.raises(DeviceError, match="refuses the model"):
+        count_training(blob, make(method="rtrl97"), x, classes)
+
+
 @pytest.mark.parametrize("bits", [16, 8])
 def test_more_weights_take_more_instructions(bits):
     counts = [step_instructions(bench_blob("lstm", n, n, bits)) for n in (4, 8, 16)]
@@ -165,9 +197,34 @@ def test_bench_prints_the_row_of_a_blob(pyvgrad, tmp_path):
         assert row["per_mac"] == round(count / 40, 3)
 
 
+def test_bench_counts_training(pyvgrad, tmp_path):
+    blob = bench_blob("lstm", 4, 5, 16)
+    (tmp_path / "m.vg").write_bytes(blob)
+    for method in ("tbptt", "rtrl97"):
+        words = ["bench", "m.vg", "--train", "--method", method, "--json"]
+        code, out, said = pyvgrad(*words)
+        assert code == 0, said
+        [row] = json.loads(out)["rows"]
+        call = bench_training(blob, "m4", method)
+        assert (row["does"], row["stack_bytes"]) == (method, call.stack)
+        assert row["instructions_per_step"] == round(call.instructions / 16)
+
+
+def test_bench_without_a_blob_counts_layers_of_three_sizes(pyvgrad):
+    code, out, said = pyvgrad("bench", "--cell", "rnn_relu", "--json")
+    assert code == 0, said
+    rows = json.loads(out)["rows"]
+    assert [(r["n_in"], r["n"], r["weight_bits"]) for r in rows] == [
+        (n_in, n, bits) for n_in, n in ((8, 8), (32, 32), (28, 64)) for bits in (16, 8)
+    ]
+    assert {(row["cell"], row["does"]) for row in rows} == {("rnn_relu", "run")}
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        ("bench m.vg --method tbptt", "--train"),
+        ("bench m.vg --train --method bptt", "--train"),
         ("bench m.vg --on m55", "--on takes m0, m3"),
         ("bench --cell gruu", "--cell takes"),
         ("bench m.vg --cell lstm", "not both"),
