@@ -43,7 +43,8 @@ def bench(
     The core is compiled by arm-none-eabi-gcc -O2 and runs seeded inputs; per_mac is by
     the products of a weight and a signal in a step forward.  With --train a step is
     the 16th part of a sequence of 16: forward, backward and the updates, by SGD with
-    clipping.  Instructions are not cycles.
+    clipping.  Loads are registers loaded from memory, which one instruction may do for
+    many.  Instructions are not cycles.
     """
     if method is not None and not (train and method in METHODS):
         raise ValueError(f"--method is {' or '.join(METHODS)}, and for --train")
@@ -96,6 +97,7 @@ def _row(blob: bytes, core: str, method: str | None) -> dict[str, Any]:
         "macs_per_step": model.macs,
         "instructions_per_step": count,
         "per_mac": round(count / model.macs, 3),
+        "loads_per_mac": round(call.loads / steps / model.macs, 3),
         "stack_bytes": call.stack,
     }
 
@@ -110,6 +112,7 @@ def _lines(rows: list[dict[str, Any]]) -> list[str]:
         "weight_bits": "bits",
         "instructions_per_step": "a step",
         "per_mac": "a MAC",
+        "loads_per_mac": "loads a MAC",
         "stack_bytes": "stack",
     }
     table = [list(names.values())]

@@ -96,7 +96,8 @@ def count_training(
         ]
         changed = sum(_checked(call) for call in calls)
         total = sum(call.instructions for call in calls)
-        counts.append(Call(changed, total, max(call.stack for call in calls)))
+        loads = sum(call.loads for call in calls)
+        counts.append(Call(changed, total, loads, max(call.stack for call in calls)))
     size_at = chip.place(4)
     sealed = chip.call("vg_train_blob", t, size_at).result
     return counts, chip.read(sealed, int.from_bytes(chip.read(size_at, 4), "little"))

@@ -1,6 +1,7 @@
 """Instructions counted on emulated cores: the counter itself, then the core's step."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ from trainings import make, tame_model
 
 from pyvgrad import cli
 from pyvgrad.blob import pack
-from pyvgrad.emulated import CORES, Emulator, build, thumb_instructions
+from pyvgrad.emulated import CORES, Emulator, build
 from pyvgrad.errors import DeviceError
 from pyvgrad.icount import (
     bench_blob,
@@ -21,6 +22,7 @@ from pyvgrad.icount import (
 )
 from pyvgrad.native import HostExecutor
 from pyvgrad.native_train import HostTrainer
+from pyvgrad.thumb import tally
 
 # add_up(n, x): 2 before the loop; 3 a turn; 1 after it.  callee: 4, the skipped
 # instruction of its IT block included; caller: 5 of its own.
@@ -83,6 +85,7 @@ def test_a_loop_counted_by_hand(counted, turns):
 def test_long_instructions_and_a_block_of_it_counted_by_hand(counted):
     call = counted.call("caller")
     assert (call.result, call.instructions, call.stack) == (1, 5 + 4, 8)
+    assert call.loads == 2
 
 
 def test_the_fifth_argument_is_on_the_stack(counted):
@@ -103,10 +106,53 @@ def test_a_function_that_does_not_return_is_a_device_error(counted, monkeypatch)
 
 def test_instructions_are_of_two_or_four_bytes():
     short, words = b"\x00\xbf", (b"\x00\xe8", b"\x00\xf0", b"\x00\xf8", b"\xff\xff")
-    assert thumb_instructions(short * 3) == 3
+    assert tally(short * 3) == (3, 0)
     for word in words:
-        assert thumb_instructions(short + word + word + short) == 3
-    assert thumb_instructions(b"\x00\xe0" * 2) == 2  # a branch, 16 bits
+        assert tally(short + word + b"\0\0" + short).instructions == 3
+    assert tally(b"\x00\xe0" * 2).instructions == 2  # a branch, 16 bits
+
+
+LOADS = {  # by how many registers they load
+    1: """ldr r1, [pc, #8]; ldr r1, [r2, r3]; ldrh r1, [r2, r3]; ldrb r1, [r2, r3];
+        ldrsb r1, [r2, r3]; ldrsh r1, [r2, r3]; ldr r1, [r2, #4]; ldrb r1, [r2, #1];
+        ldrh r1, [r2, #2]; ldr r1, [sp, #8]; pop {r1}; ldmia r2!, {r1};
+        ldr.w r1, [r2, #400]; ldrsh.w r1, [r2, #401]; ldrb.w r9, [r2], #1;
+        ldrsb.w r1, [r2, #-3]; ldr.w r9, [r2, r3, lsl #2]; ldr.w pc, [sp], #4;
+        ldrex r1, [r2]; tbb [r1, r2]; ldrexb r1, [r2]; ldr.w r1, [pc, #-8]""",
+    2: """ldrd r1, r2, [r3, #8]; ldrd r1, r2, [r3], #8; ldrd r1, r2, [r3, #8]!;
+        pop {r1, r2}; ldmia r3!, {r1, r2}""",
+    6: "pop {r1-r5, pc}; ldmia.w r0, {r1-r6}; ldmdb r0!, {r1-r6}; pop.w {r4-r9}",
+    0: """str r1, [r2, r3]; strh r1, [r2, r3]; strb r1, [r2, r3]; str r1, [r2, #4];
+        strb r1, [r2, #1]; strh r1, [r2, #2]; str r1, [sp, #8]; push {r1, r2};
+        stmia r0!, {r1}; str.w r1, [r2, #400]; strd r1, r2, [r3]; push.w {r4-r9};
+        strex r1, r2, [r3]; pld [r1, #8]; adds r1, r1, #7; smlad r1, r2, r3, r4;
+        add.w r1, r2, r3, lsl #3; smlal r1, r2, r3, r4; movw r1, #4660; uxtb r1, r2;
+        rev r1, r2; sub sp, #8; subs.w r1, r1, #16; lsls r1, r2, #3;
+        mrs r1, primask; ubfx r1, r2, #3, #4; strh.w r1, [r2, r3]; bx lr; svc 0;
+        udiv r1, r2, r3; b .; bl .; beq.w .; cbz r1, .+6; mul r1, r2, r1; nop""",
+}
+
+
+def assembled(folder, lines):
+    source = folder / "code.s"
+    source.write_text(f".syntax unified\n.thumb\n.cpu cortex-m4\n{lines}\n")
+    subprocess.run(["arm-none-eabi-as", source, "-o", folder / "code.o"], check=True)
+    subprocess.run(
+        ["arm-none-eabi-objcopy", "-Obinary", "-j.text", folder / "code.o", "code"],
+        cwd=folder,
+        check=True,
+    )
+    return (folder / "code").read_bytes()
+
+
+@pytest.mark.parametrize("registers", LOADS)
+def test_registers_loaded_are_those_of_the_instruction(registers, tmp_path):
+    for line in map(str.strip, LOADS[registers].split(";")):
+        code = assembled(tmp_path, line)
+        assert tally(code) == (1, registers), line
+    whole = assembled(tmp_path, LOADS[registers].replace("cbz r1, .+6;", ""))
+    found = tally(whole)
+    assert found.loads == registers * found.instructions
 
 
 @pytest.mark.parametrize("core", CORES)

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors cells fixed tasks.task learning tasks.lesson lab",
+    "errors cells fixed tasks.task learning tasks.lesson lab thumb",
     "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots plots_lab "
     "page progress",
     "tasks.order tasks.adding report_learning",
