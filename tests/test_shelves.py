@@ -10,17 +10,20 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors cells fixed tasks.task learning tasks.lesson lab thumb",
-    "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots plots_lab "
+    "errors units fixed tasks.task learning tasks.lesson lab thumb",
+    "cells",
+    "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
     "page progress",
-    "tasks.order tasks.adding report_learning",
+    "model tasks.order tasks.adding report_learning",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
-    "intloss intgate",
-    "blob defaults intback intupdate float_maps results_page",
-    "link executor onnx_fixed recipes intmethods float_tape float_traces float_asked",
+    "intloss intgate intcells intslopes",
+    "onnx_fixed blob defaults intback intupdate float_maps results_page",
+    "link executor intwhole recipes intmethods float_tape float_traces "
+    "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
-    "solve header onnx_export native_run native_train intlearn long_run",
-    "onnx_run recall firmware underflow",
+    "solve header onnx_layers native_run native_train intlearn long_run",
+    "onnx_export recall firmware underflow",
+    "onnx_run",
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount",
     "executors learn",

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from checkpoints import KINDS, RULES, begun, decode, finished, section
 from random_models import random_qmodel
-from test_hostile import compile_c, has_libfuzzer
+from test_hostile import compile_c, fuzz, needs_libfuzzer
 from trainings import (
     Training,
     blob_of,
@@ -25,7 +25,7 @@ from trainings import (
 )
 
 from pyvgrad.blob import pack
-from pyvgrad.cells import CELLS
+from pyvgrad.cells import CELLS, RTRL97
 from pyvgrad.learning import Learn
 
 OK, E_FORMAT = 0, -5
@@ -86,7 +86,7 @@ def test_any_training_of_any_model_runs_clean(driver, extreme):
 @pytest.mark.parametrize("method", ["tbptt", "rtrl97"])
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_a_long_training_of_each_cell_runs_clean(driver, cell, method):
-    if method == "rtrl97" and not CELLS[cell].carry:
+    if method == "rtrl97" and cell not in RTRL97:
         pytest.skip("not defined")
     jobs = []
     for seed in range(8):
@@ -179,24 +179,12 @@ def test_a_mean_of_squares_that_cannot_be_trains_clean(driver):
     assert results(driver, [(bad, None, 8)]) == [OK]
 
 
-@pytest.mark.skipif(not has_libfuzzer(), reason="clang with libFuzzer is not installed")
+@needs_libfuzzer
 def test_fuzzer_finds_nothing_in_a_short_run(tmp_path):
-    program = tmp_path / "fuzz_train"
-    compile_c("clang", "fuzzer,address,undefined", "fuzz_train.c", program)
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
+    seeds = {}
     for kind in KINDS:
         for rule in RULES:
             training, lessons = begun(kind, rule)
             teach(training, lessons[1], slice(4))
-            (corpus / f"{kind} {rule}").write_bytes(training.checkpoint())
-    options = ["-runs=2000", "-max_len=4096", "-seed=1", "-timeout=20"]
-    done = subprocess.run(
-        [program, *options, f"-artifact_prefix={tmp_path}/", corpus],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "Done 2000 runs" in done.stderr
+            seeds[f"{kind} {rule}"] = training.checkpoint()
+    fuzz(tmp_path, "fuzz_train.c", seeds, 2000, max_len=4096, timeout=20)
