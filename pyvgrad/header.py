@@ -1,4 +1,4 @@
-"""A blob as a C header: what a program without a file system includes."""
+"""A blob as one C header: the bytes, their sizes and how to run them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,20 @@ _TEXT = """\
 /* {name}: a model for vgrad, {weights} weights of {bits} bits.
  * Made by `pyvgrad export --header`; blob CRC {crc:08x}.
  *
+ *     #include "vgrad.h"
+ *
  *     static uint32_t arena[VG_MODEL_ARENA_SIZE / 4];
- *     vg_model m;
- *     vg_run r;
- *     vg_model_open(&m, vg_model_blob, VG_MODEL_BLOB_SIZE);
- *     vg_run_init(&r, &m, arena, sizeof arena);
- *     vg_run_step(&r, x, y);       x[{n_in}] / 2^{x_exp}, y[{n_out}] / 2^{y_exp}
+ *     static vg_model m;
+ *     static vg_run r;
+ *     vg_sig x[VG_MODEL_N_IN] = {{0}}, y[VG_MODEL_N_OUT];
+ *
+ *     if (vg_model_open(&m, vg_model_blob, VG_MODEL_BLOB_SIZE) != VG_OK ||
+ *         vg_run_init(&r, &m, arena, sizeof arena) != VG_OK)
+ *         return;
+ *     vg_run_step(&r, x, y);
+ *
+ * A step has n_in = {n_in} signals x = raw / 2^{x_exp} and n_out = {n_out} signals
+ * y = raw / 2^{y_exp}; vg_run_reset(&r) starts another sequence.
  */
 #ifndef VG_MODEL_H
 #define VG_MODEL_H
@@ -31,7 +39,9 @@ enum {{
     VG_MODEL_ARENA_SIZE = {arena}, /* bytes of RAM */
     VG_MODEL_STATE_SIZE = {state}, /* bytes of a saved state */
     VG_MODEL_N_IN = {n_in},
-    VG_MODEL_N_OUT = {n_out}
+    VG_MODEL_N_OUT = {n_out},
+    VG_MODEL_X_EXP = {x_exp},
+    VG_MODEL_Y_EXP = {y_exp}
 }};
 
 /* Words, so that it is aligned; little-endian like the core. */
