@@ -12,7 +12,7 @@ from pyvgrad import blob as blobs
 from pyvgrad.cells import CELLS
 from pyvgrad.cli_io import Json, answer
 from pyvgrad.emulated import CORES
-from pyvgrad.icount import TRAIN_STEPS, bench_blob, bench_step, bench_training
+from pyvgrad.icount import SEQUENCE, bench_blob, bench_step, bench_training, bench_whole
 from pyvgrad.learning import METHODS
 from pyvgrad.progress import Reporter
 
@@ -43,8 +43,9 @@ def bench(
     The core is compiled by arm-none-eabi-gcc -O2 and runs seeded inputs; per_mac is by
     the products of a weight and a signal in a step forward.  With --train a step is
     the 16th part of a sequence of 16: forward, backward and the updates, by SGD with
-    clipping.  Loads are registers loaded from memory, which one instruction may do for
-    many.  Instructions are not cycles.
+    clipping; so it is, forward alone, where a layer is reversed.  Loads are registers
+    loaded from memory, which one instruction may do for many.  Instructions are not
+    cycles.
     """
     if method is not None and not (train and method in METHODS):
         raise ValueError(f"--method is {' or '.join(METHODS)}, and for --train")
@@ -82,10 +83,12 @@ def _layers(cells: list[str]) -> Iterator[bytes]:
 def _row(blob: bytes, core: str, method: str | None) -> dict[str, Any]:
     """A blob on a core: running it, or training it by a method."""
     model = blobs.parse(blob)
-    if method is None:
+    if method is None and model.shape.whole:
+        call, steps = bench_whole(blob, core), SEQUENCE
+    elif method is None:
         call, steps = bench_step(blob, core), 1
     else:
-        call, steps = bench_training(blob, core, method), TRAIN_STEPS
+        call, steps = bench_training(blob, core, method), SEQUENCE
     count = round(call.instructions / steps)
     return {
         "on": core,

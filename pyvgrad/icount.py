@@ -14,12 +14,13 @@ from pyvgrad.blob import pack, parse
 from pyvgrad.cells import Layer, Shape
 from pyvgrad.emulated import Call, Emulator, build
 from pyvgrad.errors import DeviceError
+from pyvgrad.executor import NO_STEP
 from pyvgrad.learning import Learn
 from pyvgrad.model import init_params
 from pyvgrad.quantize import quantize
 from pyvgrad.signals import Signals
 
-TRAIN_STEPS = 16
+SEQUENCE = 16  # steps
 WARM_STEPS = 7  # before the one that counts: the state is no longer zero
 
 
@@ -48,9 +49,13 @@ def count_steps(
 ) -> tuple[list[Call], Signals]:
     """Call vg_run_step on each x (T, n_in) from the start: the calls, y (T, n_out).
 
-    DeviceError if the core's C code refuses the blob, and as ``Emulator``.
+    DeviceError if the core's C code refuses the blob, and as ``Emulator``; ValueError
+    for a model that takes whole sequences.
     """
-    n_out = parse(blob).shape.n_out
+    shape = parse(blob).shape
+    if shape.whole:
+        raise ValueError(NO_STEP)
+    n_out = shape.n_out
     chip = _opened(blob, core, flags)
     size = _checked(chip.call("bench_size"))
     _checked(chip.call("bench_start", chip.place(size), size))
@@ -65,6 +70,28 @@ def count_steps(
         calls.append(chip.call("vg_run_step", run, x_at, y_at))
         y[t] = np.frombuffer(chip.read(y_at, 2 * n_out), "<i2")
     return calls, y
+
+
+def count_whole(
+    blob: bytes, x: Signals, core: str = "m4", flags: Sequence[str] = ()
+) -> tuple[Call, Signals]:
+    """Call vg_run_whole on x (T, n_in): the call, and y, (T, n_out) or (1, n_out).
+
+    Raises as ``Emulator``; DeviceError if the core's C code refuses the blob.
+    """
+    shape = parse(blob).shape
+    chip = _opened(blob, core, flags)
+    size = _checked(chip.call("bench_size"))
+    _checked(chip.call("bench_start", chip.place(size), size))
+    size = _checked(chip.call("bench_whole_size", len(x)))
+    rows = len(x) if shape.mode == "sequence" else 1
+    y_at = chip.place(2 * rows * shape.n_out)
+    x_at, buf = chip.place(x.astype("<i2").tobytes()), chip.place(size)
+    run = chip.symbols["bench_run"]
+    call = chip.call("vg_run_whole", run, x_at, len(x), y_at, buf, size)
+    _checked(call)
+    y = np.frombuffer(chip.read(y_at, 2 * rows * shape.n_out), "<i2")
+    return call, y.astype(np.int16).reshape(rows, shape.n_out)
 
 
 def count_training(
@@ -115,6 +142,14 @@ def bench_step(
     return count_steps(blob, x, core, flags)[0][-1]
 
 
+def bench_whole(
+    blob: bytes, core: str = "m4", flags: Sequence[str] = (), seed: int = 0
+) -> Call:
+    """One vg_run_whole on a sequence of SEQUENCE seeded inputs."""
+    x = bench_inputs(parse(blob).shape.n_in, SEQUENCE, seed)
+    return count_whole(blob, x, core, flags)[0]
+
+
 def step_instructions(
     blob: bytes, core: str = "m4", flags: Sequence[str] = (), seed: int = 0
 ) -> int:
@@ -129,7 +164,7 @@ def bench_training(
     flags: Sequence[str] = (),
     seed: int = 0,
 ) -> Call:
-    """Learning from a sequence of TRAIN_STEPS steps, the second of two.
+    """Learning from a sequence of SEQUENCE steps, the second of two.
 
     SGD with clipping and a target at every step; tbptt looks back over the whole
     sequence and updates at its end, rtrl97 updates at every step.
@@ -140,16 +175,16 @@ def bench_training(
         method=method,
         loss="mse" if shape.output == "linear" else "cross-entropy",
         k1=int(rtrl),
-        k2=0 if rtrl else TRAIN_STEPS,
+        k2=0 if rtrl else SEQUENCE,
         rate_q24=1 << 20,
         clip_q16=1 << 16,
     )
     rng = np.random.default_rng(seed)
-    x = bench_inputs(shape.n_in, 2 * TRAIN_STEPS, seed)
-    form = (2, TRAIN_STEPS) + (() if shape.output == "softmax" else (shape.n_out,))
+    x = bench_inputs(shape.n_in, 2 * SEQUENCE, seed)
+    form = (2, SEQUENCE) + (() if shape.output == "softmax" else (shape.n_out,))
     top = shape.n_out if shape.output == "softmax" else 1 << 12
     target = rng.integers(0, top, form).astype(np.int16)
-    x = x.reshape(2, TRAIN_STEPS, shape.n_in)
+    x = x.reshape(2, SEQUENCE, shape.n_in)
     return count_training(blob, learn, x, target, core, flags)[0][-1]
 
 

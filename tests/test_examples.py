@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from random_models import random_qmodel
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "docs/guide.md"]
@@ -164,16 +165,27 @@ def test_the_c_of_the_page_on_learning_teaches_and_saves(tmp_path):
     assert subprocess.run(main, check=False).returncode == 0
 
 
-def test_the_usage_in_an_exported_header_compiles_as_it_stands(tmp_path):
-    exported(tmp_path)
-    comment = (tmp_path / "model.h").read_text().partition("*/")[0]
-    lines = re.findall(r"^ \*     (.*)$", comment, re.MULTILINE)
+@pytest.mark.parametrize("mode", ["stream", "sequence", "last", "final"])
+def test_the_usage_in_an_exported_header_compiles_as_it_stands(tmp_path, mode):
+    """``stream``: step by step; else a layer is reversed and sequences are whole."""
+    from pyvgrad.blob import pack
+    from pyvgrad.header import header
+
+    blob = BLOB.read_bytes()
+    if mode != "stream":
+        rng = np.random.default_rng(4)
+        fixed = {"n_in": 2, "n_max": 3, "n_layers": 1, "mode": mode}
+        blob = pack(random_qmodel(rng, whole=True, **fixed))
+    text = header(blob, "model.vg")
+    (tmp_path / "model.h").write_text(text)
+    lines = re.findall(r"^ \*     (.*)$", text.partition("*/")[0], re.MULTILINE)
     (include, body) = "\n".join(lines).split("\n", 1)
-    assert "vg_run_step(" in body
+    assert ("vg_run_step(" if mode == "stream" else "vg_run_whole(") in body
     (tmp_path / "main.c").write_text(
         f'#include "model.h"\n{include}\n'
-        f"static void run(void)\n{{\n{body}\n}}\n"
-        "int main(void)\n{\n    run();\n    return 0;\n}\n"
+        "static int done = 1;\n"
+        f"static void run(void)\n{{\n{body}\ndone = 0;\n}}\n"
+        "int main(void)\n{\n    run();\n    return done;\n}\n"
     )
     sources = sorted(map(str, LIB.glob("src/*.c")))
     command = ["gcc", *STRICT, f"-I{LIB / 'include'}", "main.c", *sources]

@@ -16,8 +16,10 @@ from pyvgrad.errors import DeviceError
 from pyvgrad.icount import (
     bench_blob,
     bench_training,
+    bench_whole,
     count_steps,
     count_training,
+    count_whole,
     step_instructions,
 )
 from pyvgrad.native import HostExecutor
@@ -166,6 +168,19 @@ def test_what_is_counted_gives_the_bits_of_the_host(core):
     assert count_steps(blob, x, core)[0] == calls
 
 
+@pytest.mark.parametrize("mode", ["sequence", "last", "final"])
+def test_a_whole_sequence_that_is_counted_gives_the_host_s_bits(mode):
+    rng = np.random.default_rng(6)
+    blob = pack(random_qmodel(rng, n_in=2, n_max=4, mode=mode, whole=True))
+    x = random_signals(rng, (5, 2))
+    call, y = count_whole(blob, x, "m3")
+    with HostExecutor(blob) as host:
+        assert np.array_equal(host.run_whole(x), y)
+    assert count_whole(blob, x, "m3")[0] == call
+    with pytest.raises(ValueError, match="whole sequences"):
+        count_steps(blob, x, "m3")
+
+
 @pytest.mark.parametrize(("core", "method"), [("m0", "tbptt"), ("m4", "rtrl97")])
 def test_a_training_that_is_counted_learns_the_host_s_weights(core, method):
     rng = np.random.default_rng(2)
@@ -254,6 +269,17 @@ def test_bench_counts_training(pyvgrad, tmp_path):
         call = bench_training(blob, "m4", method)
         assert (row["does"], row["stack_bytes"]) == (method, call.stack)
         assert row["instructions_per_step"] == round(call.instructions / 16)
+
+
+def test_bench_of_a_reversed_layer_is_a_share_of_a_sequence(pyvgrad, tmp_path):
+    rng = np.random.default_rng(6)
+    blob = pack(random_qmodel(rng, n_in=2, n_max=4, whole=True))
+    (tmp_path / "m.vg").write_bytes(blob)
+    code, out, said = pyvgrad("bench", "m.vg", "--json")
+    assert code == 0, said
+    [row] = json.loads(out)["rows"]
+    whole = bench_whole(blob, "m4").instructions
+    assert row["instructions_per_step"] == round(whole / 16) > 100
 
 
 def test_bench_without_a_blob_counts_layers_of_three_sizes(pyvgrad):

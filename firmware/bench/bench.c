@@ -7,6 +7,7 @@
 int bench_open(const void *blob, uint32_t size);
 int32_t bench_size(void);
 int bench_start(void *arena, uint32_t size);
+int32_t bench_whole_size(uint32_t steps);
 int32_t bench_train_size(const vg_learn *learn);
 int bench_train_start(const vg_learn *learn, void *arena, uint32_t size);
 
@@ -28,6 +29,11 @@ int32_t bench_size(void)
 int bench_start(void *arena, uint32_t size)
 {
     return vg_run_init(&bench_run, &model, arena, size);
+}
+
+int32_t bench_whole_size(uint32_t steps)
+{
+    return vg_run_whole_size(&model, steps);
 }
 
 int32_t bench_train_size(const vg_learn *learn)
