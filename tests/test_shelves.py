@@ -15,7 +15,7 @@ SHELVES = [
     "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
     "page progress",
     "model tasks.order tasks.adding report_learning",
-    "calibrate",
+    "calibrate scaling",
     "bounds rounded tasks optim grad signals state dequantize quantize blob_format onnx_build "
     "tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page",
