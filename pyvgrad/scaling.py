@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,34 @@ def scaled(scaling: Scaling, count_exp: int, x_exp: int, u: ArrayLike) -> Floats
     """
     counts = np.ldexp(np.asarray(u, np.float64), count_exp) - scaling.offset
     return np.asarray(np.ldexp(counts * scaling.mult, -scaling.shift - x_exp))
+
+
+@dataclass(frozen=True)
+class Units:
+    """How a user's arrays were normalised: (center, spread) of x and of y, or None."""
+
+    x: tuple[Floats, Floats]
+    y: tuple[Floats, Floats] | None
+
+    def back(self, x: Floats) -> Floats:
+        """Normalised x (..., n_in) in the user's unit."""
+        return np.asarray(self.x[0] + self.x[1] * x)
+
+
+def normalised(
+    x: Floats, lengths: NDArray[np.int64], y: NDArray[Any], method: str
+) -> tuple[Floats, NDArray[Any], Units]:
+    """Arrays to train on, and their units.  Targets that are values are normalised too.
+
+    x (N, T, n_in), lengths (N,), y classes or values (N, T, n_out).
+    """
+    center, spread = channel_ranges(x, lengths, method)
+    near = (x - center) / spread
+    if y.dtype.kind != "f" or y.ndim != 3 or y.shape[:2] != x.shape[:2]:
+        return near, y, Units((center, spread), None)
+    valid = np.arange(x.shape[1]) < lengths[:, None]
+    unit = output_unit(y, valid)
+    return near, (y - unit[0]) / unit[1], Units((center, spread), unit)
 
 
 def output_unit(y: NDArray[Any], mask: NDArray[np.bool_]) -> tuple[Floats, Floats]:
