@@ -23,7 +23,7 @@ SHELVES = [
     "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
     "qreport refine header onnx_layers native_run native_train intlearn long_run",
-    "solve",
+    "solve results_quantization",
     "onnx_export recall firmware underflow",
     "onnx_run",
     "board underflow_page",
