@@ -16,8 +16,8 @@ SHELVES = [
     "page progress",
     "model tasks.order tasks.adding report_learning",
     "calibrate scaling",
-    "bounds rounded tasks optim grad signals state dequantize quantize blob_format onnx_build "
-    "tensors intloss intgate intcells intslopes",
+    "bounds rounded tasks optim grad signals state dequantize quantize blob_format "
+    "onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page",
     "link executor intwhole recipes intmethods float_tape float_traces "
     "float_asked onnx_cells",
