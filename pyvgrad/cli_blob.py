@@ -79,7 +79,8 @@ def _train_bytes(blob: bytes, output: str, k2: int) -> dict[str, int | None]:
 
 def _cell(layer: Layer) -> str:
     blocks = f" in blocks of {layer.block}" if layer.block > 1 else ""
-    return f"{layer.cell} {layer.n}{blocks}"
+    way = "" if layer.direction == "forward" else f" {layer.direction}"
+    return f"{layer.cell} {layer.n}{blocks}{way}"
 
 
 def _macs(model: QModel) -> int:

@@ -63,6 +63,9 @@ def train(
     hidden: Annotated[int | None, typer.Option(help="Cells of a layer.")] = None,
     layers: Annotated[int | None, typer.Option(help="Recurrent layers.")] = None,
     block: Annotated[int | None, typer.Option(help="Cells of a memory block.")] = None,
+    bidirectional: Annotated[
+        bool, typer.Option("--bidirectional", help="So many cells in each direction.")
+    ] = False,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     limit: Annotated[int | None, typer.Option(help="Sequences at most.")] = None,
     seed: Annotated[
@@ -105,6 +108,8 @@ def train(
         raise ValueError("--scale is for --data; a task has its own units")
     task, recipe, mode, units = _task(task_name, data, seed, options, scale)
     changes = {"cell": cell, "hidden": hidden, "layers": layers, "block": block}
+    changes |= {"bidirectional": bidirectional or None}
+    mode = "final" if bidirectional and mode == "last" else mode
     shape, settings = _shape(task, recipe, net, changes)
     settings = replace(
         settings,
@@ -209,6 +214,8 @@ def _shape(
     given = {name: value for name, value in changes.items() if value is not None}
     if net is None:
         return replace(recipe, **given).shape(task), recipe.settings
+    if "bidirectional" in given:
+        raise ValueError(f"the net {net} has its own directions; take --cell")
     if net not in NETS:
         raise ValueError(f"unknown net {net!r}; known: {', '.join(NETS)}")
     start = NETS[net]

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
     "errors units fixed tasks.task learning tasks.lesson lab",
+    "cell_table",
     "cells",
     "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
     "page progress",
