@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from pyvgrad.progress import Reporter
 from pyvgrad.scaling import Units, normalised
 from pyvgrad.tasks import TASKS, Task, make_task
 from pyvgrad.tasks.data import from_arrays
+
+if TYPE_CHECKING:
+    from pyvgrad.refine import Refined
 
 
 def demo(
@@ -144,14 +147,8 @@ def train(
         "blob_bytes": len(solution.blob),
         "files": [str(out), str(float_path)],
     }
-    refined = solution.refined
-    if refined is not None:
-        result["qat"] = {
-            "sequences": refined.sequences,
-            "loss_before": refined.before,
-            "loss_after": refined.after,
-        }
-        say(f"qat: loss of the integers {refined.before:.4g} to {refined.after:.4g}")
+    if solution.refined is not None:
+        result["qat"] = _qat(solution.refined)
     lines = []
     if report:
         from pyvgrad.qreport import quantization_report, report_lines
@@ -165,6 +162,17 @@ def train(
     line = f"{task.name}: {said} after {result['sequences']:,} sequences: {out}"
     answer(result, as_json, [*lines, line])
     return 0 if result["success"] else 1
+
+
+def _qat(refined: Refined) -> dict[str, float]:
+    """The field ``qat`` of ``train --json``, said to people, too."""
+    before, after = refined.before, refined.after
+    say(f"pyvgrad: qat: loss of the integers {before:.4g} to {after:.4g}")
+    return {
+        "sequences": refined.sequences,
+        "loss_before": before,
+        "loss_after": after,
+    }
 
 
 def task_options(args: list[str]) -> dict[str, int]:

@@ -26,7 +26,7 @@ from pyvgrad.quantize import quantize
 from pyvgrad.rounded import rounded_shape
 
 # A few of all: every cell, blocks, feedback, shortcuts, layers, h the identity.
-FEW = [*CELLS, "no readout", "hs97-3x2-softmax", "long-lag-2"]
+FEW = [*CELLS, "no readout", "hs97-3x2-softmax", "long-lag-2", "whole final"]
 
 
 def float32(params):
