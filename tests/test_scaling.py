@@ -39,6 +39,7 @@ def test_signals_are_the_normalised_values_within_a_step_and_the_gains_digits(se
     spread = np.exp(rng.normal(size=n)) * 10.0 ** rng.uniform(-1, 2)
     spread *= rng.choice([-1.0, 1.0], n)
     scaling, count_exp = input_scaling(center, spread, x_exp=x_exp)
+    assert ((np.abs(scaling.mult) >= 1 << 14) | (scaling.shift == 47)).all()
     model = replace(blob_model(n, x_exp), scaling=scaling, count_exp=count_exp)
     assert parse(pack(model)) == model
     x = rng.uniform(-1, 1, (20, n)) * 32000 / 2.0**x_exp
