@@ -16,7 +16,7 @@ SHELVES = [
     "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
     "page progress",
     "model tasks.order tasks.adding report_learning",
-    "calibrate",
+    "calibrate scaling",
     "bounds rounded tasks optim grad signals state dequantize quantize blob_format "
     "onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page",
@@ -24,7 +24,7 @@ SHELVES = [
     "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
     "qreport refine header onnx_layers native_run native_train intlearn long_run",
-    "solve",
+    "solve results_quantization",
     "onnx_export recall firmware underflow",
     "onnx_run",
     "board underflow_page emulated",
