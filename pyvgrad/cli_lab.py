@@ -14,6 +14,7 @@ from pyvgrad.progress import Reporter
 _LABS = {
     "underflow": "how far back integers carry an error",
     "learning": "the tasks of the papers learnt in integers, next to float",
+    "quantization": "what 8 bits cost, and what training for them gains",
 }
 
 
@@ -51,12 +52,28 @@ def lab(
         from pyvgrad.underflow_page import run
 
         found = run(out, full=full)
+    elif name == "quantization":
+        if full or only is not None:
+            raise ValueError("quantization has no --full and no --only")
+        found = _quantization(out, seeds, first_seed)
     else:
         found = _learning(out, full, only, seeds, first_seed)
     files = [str(file) for file in found.files]
     result = {"rows": found.rows, "files": files}
     answer(result, as_json, [*found.lines, *files])
     return 0 if found.success else 1
+
+
+def _quantization(out: Path, seeds: int | None, first: int | None) -> Lab:
+    from pyvgrad.results_quantization import FIRST_SEED, SEEDS, run
+
+    with Reporter() as says:
+        return run(
+            out,
+            seeds=SEEDS if seeds is None else seeds,
+            first=FIRST_SEED if first is None else first,
+            says=says.update,
+        )
 
 
 def _learning(

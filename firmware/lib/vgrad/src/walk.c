@@ -192,7 +192,6 @@ static void read_gates(const vg_walk *w, vg_layer *l, const vg_cell *cell)
         l->n_r += l->fields & VG_OUTPUT_GATE ? 2 * blocks : blocks;
     l->n_z = l->n_in + (l->fields & VG_RECURRENT ? l->n_r : 0);
     l->n_c = *cell->carry ? l->n : 0;
-    l->n_extra = has(cell->reads, 's') || cell->gives == 'y' ? l->n : 0;
     for (uint32_t k = 0; cell->gates[k]; k++) {
         const char letter = cell->gates[k], function = cell->functions[k];
         const uint8_t field = letter == 'f' ? VG_FORGET_GATE : VG_OUTPUT_GATE;
@@ -240,25 +239,6 @@ static int read_biases(vg_walk *w, vg_layer *l, int flags)
             return err;
     }
     return VG_OK;
-}
-
-uint32_t vg_image_size(const vg_layer *l)
-{
-    return 4 * l->n_c + ((2 * l->n_r + 3) & ~(uint32_t)3);
-}
-
-/* Every c within +-2^30, and zeros in the padding. */
-int vg_image_ok(const vg_layer *l, const uint8_t *image)
-{
-    for (uint32_t k = 0; k < l->n_c; k++) {
-        const uint32_t c = get32(image + 4 * (size_t)k);
-        if (c > 0x40000000 && c < 0xC0000000)
-            return 0;
-    }
-    for (uint32_t k = 4 * l->n_c + 2 * l->n_r; k < vg_image_size(l); k++)
-        if (image[k])
-            return 0;
-    return 1;
 }
 
 /* What the next layer reads: of halves of a bidirectional layer both. */
