@@ -13,7 +13,6 @@ from pyvgrad.model import forward, init_params
 from pyvgrad.nets import stack
 from pyvgrad.optim import clip_norm, norm, optimizer, scale_rates
 
-
 # Of one net in three modes, which test_model.py tells apart, one is enough here.
 SAME_LAYERS = ("whole last", "whole final")
 
