@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad import firmware
+from pyvgrad.blob import parse
 from pyvgrad.board import MACHINES, Board, sizes_told
 from pyvgrad.errors import BlobError, DeviceError
 from pyvgrad.executor import Executor
@@ -19,6 +20,14 @@ def _signals(text: str) -> Signals:
     return np.frombuffer(bytes.fromhex(text), ">i2").astype(np.int16)
 
 
+def _takes_whole(blob: bytes) -> bool:
+    """Whether a layer is reversed; a blob that is none the core refuses itself."""
+    try:
+        return parse(blob).shape.whole
+    except BlobError:
+        return False
+
+
 class Device(Executor):
     """One sequence passing through a blob on a board.
 
@@ -31,8 +40,16 @@ class Device(Executor):
     """
 
     def __init__(self, blob: bytes, on: str) -> None:
-        """Load the blob and reset.  BlobError if the core refuses it."""
+        """Load the blob and reset.
+
+        BlobError if the core refuses it, DeviceError if a layer is reversed.
+        """
         self.name = on
+        if _takes_whole(blob):
+            raise DeviceError(
+                "a layer of the model is reversed, and a board's application takes "
+                "single steps; run it on numpy, host or onnx, or by vg_run_whole there"
+            )
         self._board = Board(on)
         try:
             told = sizes_told(self._open(blob))

@@ -8,9 +8,11 @@ import zlib
 
 import numpy as np
 import pytest
+from random_models import random_qmodel
 from tiny_model import STEPS, TinyModel
 
 from pyvgrad import firmware, link
+from pyvgrad.blob import pack
 from pyvgrad.device import MACHINES, Device
 from pyvgrad.errors import BlobError, DeviceError
 
@@ -98,6 +100,12 @@ def test_costs_are_measured(on):
     assert sizes["library_ram"] == 0
     assert 2000 < sizes["library_flash"] < sizes["flash"] < 64 << 10
     assert sizes["ram"] < 2048
+
+
+def test_a_model_with_a_reversed_layer_is_refused_before_a_board_starts():
+    model = random_qmodel(np.random.default_rng(0), whole=True)
+    with pytest.raises(DeviceError, match="takes single steps"):
+        Device(pack(model), "m9")  # no such core: it is not asked for
 
 
 def test_bad_blobs_are_refused_with_the_core_s_reason():
