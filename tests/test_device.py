@@ -8,13 +8,15 @@ import zlib
 
 import numpy as np
 import pytest
-from random_models import random_qmodel
+from random_models import random_qmodel, random_signals
 from tiny_model import STEPS, TinyModel
 
 from pyvgrad import firmware, link
 from pyvgrad.blob import pack
+from pyvgrad.cells import CELLS
 from pyvgrad.device import MACHINES, Device
 from pyvgrad.errors import BlobError, DeviceError
+from pyvgrad.intmodel import NumpyExecutor
 
 MODEL = TinyModel()
 BLOB = MODEL.blob()
@@ -42,6 +44,17 @@ def test_run_gives_the_specified_integers_and_states(device):
     assert (y == Y).all()
     assert (logits == Y).all()
     assert [bytes(row) for row in states] == STATES
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_board_runs_every_cell_as_numpy_does(cell):
+    rng = np.random.default_rng(6)
+    model = random_qmodel(rng, cell=cell, n_layers=2)
+    x = random_signals(rng, (6, model.shape.n_in))
+    expected = NumpyExecutor(pack(model)).run(x, states=True)
+    with Device(pack(model), "m0") as board:
+        got = board.run(x, states=True)
+    assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
 def test_single_steps_equal_one_run(device):
