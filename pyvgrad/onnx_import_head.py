@@ -1,0 +1,203 @@
+"""From an output of the graph back to what it is: mode, readout, layers in a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pyvgrad.cells import Shape
+from pyvgrad.onnx_import_cells import Run
+from pyvgrad.onnx_import_layers import (
+    make_layers,
+    make_readout,
+    model_input,
+    stacked,
+    top_layer,
+)
+from pyvgrad.onnx_import_symbols import (
+    Act,
+    Dense,
+    End,
+    Input,
+    Ints,
+    Part,
+    Reading,
+    Sources,
+    Symbols,
+    UnclearError,
+    read,
+)
+
+
+@dataclass(eq=False)
+class Found:
+    """A model that an output of the graph is.
+
+    ``x`` is the input it reads, ``lengths`` that of the sequences' lengths or None.
+    ``order`` (N, steps, n_out) says where in the flat output y is, one step in the
+    modes last and final; ``log`` whether the output is the logarithm of y.
+    """
+
+    shape: Shape
+    params: dict[str, Any]
+    x: Input
+    lengths: Input | None
+    order: Ints
+    log: bool
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Rows:
+    """Y as linear maps of what the last layer gives: matrix of each part, offset.
+
+    ``parts`` have one row for each sequence and step, in this order.
+    """
+
+    reading: Reading
+    order: Ints
+    mode: str
+
+
+def find(sources: Sources, output: Symbols) -> Found:
+    """The model that a tensor is.  UnclearError with the reason if it is none."""
+    kind, inner, group = _before_function(sources, output)
+    rows = _rows(sources, inner)
+    if kind.endswith("softmax"):
+        groups = group[rows.order.reshape(-1, rows.order.shape[-1])]
+        whole = (groups == groups[:, :1]).all()
+        if not whole or len(np.unique(groups[:, 0])) != len(groups):
+            raise UnclearError("its softmax is not over the outputs of one step")
+    top = top_layer(rows.reading)
+    stack = stacked(top)
+    x = model_input(stack[0])
+    rows.mode = _mode(rows, top, x.shape[x.role("T")])
+    lengths = _same_lengths(stack, rows)
+    layers, params = make_layers(stack, x)
+    tree: dict[str, Any] = {"layers": params}
+    readout = make_readout(rows.reading, top, x, kind, tree)
+    shape = Shape(tuple(layers), readout, rows.mode)
+    return Found(shape, tree, x, lengths, rows.order, kind == "logsoftmax")
+
+
+def _before_function(sources: Sources, output: Symbols) -> tuple[str, Symbols, Ints]:
+    """(function or nothing, flat elements that it was applied to, their groups)."""
+    kinds = sources.kinds(output)
+    if not any(isinstance(kind, Act) for kind in kinds):
+        return "", output.reshape(-1), np.zeros(output.ids.size, np.int64)
+    act = kinds[0]
+    if len(kinds) > 1 or not isinstance(act, Act):
+        raise UnclearError("only a part of it has passed through a function")
+    if (output.scale != 1).any() or output.offset.any():
+        raise UnclearError(f"{act.where} is scaled after it")
+    where = output.ids.ravel() - act.start
+    return act.kind, act.inner.take(where), act.group[where]
+
+
+# ---- rows: one for each sequence and step ---------------------------------
+
+
+def _rows(sources: Sources, flat: Symbols) -> _Rows:
+    """Order elements by sequence, step, unit, and read them as linear maps."""
+    if not flat.ids.size or (flat.ids < 0).any():
+        raise UnclearError("it is not computed from the input alone")
+    each = [_place(sources, flat, k) for k in np.unique(sources.blocks_of(flat.ids))]
+    place = np.zeros((2, flat.ids.size), np.int64)
+    for chosen, found in each:
+        place[:, chosen] = found
+    n, t = place
+    batch = len(np.unique(n))
+    if not np.array_equal(np.unique(n), np.arange(batch)) or flat.ids.size % batch:
+        raise UnclearError("it has not the same outputs for every sequence")
+    seen = len(np.unique(t))
+    if not (np.bincount(n * seen + _rank(t)) == flat.ids.size // (batch * seen)).all():
+        # steps differ by source, as at the ends of both directions: one row a sequence
+        t, seen = np.zeros_like(t), 1
+    elif len(each) > 1 and seen > 1 and _steps_by_block(each):
+        t, seen = np.zeros_like(t), 1
+    units = flat.ids.size // (batch * seen)
+    order = np.lexsort((np.arange(flat.ids.size), t, n)).reshape(batch, seen, units)
+    rows = flat.take(order.reshape(-1, units))
+    return _Rows(read(sources, rows), order, "")
+
+
+def _rank(v: Ints) -> Ints:
+    return np.unique(v, return_inverse=True)[1].ravel()
+
+
+def _steps_by_block(each: list[tuple[Ints, Ints]]) -> bool:
+    """Whether every block is read at one step only."""
+    return all(len(np.unique(found[1])) == 1 for _, found in each)
+
+
+def _place(sources: Sources, flat: Symbols, block: int) -> tuple[Ints, Ints]:
+    """(which elements come from the block, their (sequence, step))."""
+    chosen = np.flatnonzero(sources.blocks_of(flat.ids) == block)
+    source, ids = sources.blocks[block], flat.ids[chosen]
+    if isinstance(source, Dense):
+        row = source.places(ids)[0]
+        rows = read(sources, source.rows)
+        if not rows.parts:
+            raise UnclearError("it multiplies constants only")
+        # The last part: where directions end at different steps, any names the row.
+        part = rows.parts[0]
+        return chosen, np.stack([part.sequences[row], part.steps[row]])
+    one = read(sources, flat.take(chosen[:1, None]))
+    if not one.parts:
+        raise UnclearError("it is not computed from the input")
+    if isinstance(source, Input):
+        at = source.places(ids)
+        return chosen, np.stack([at[source.role("N")], at[source.role("T")]])
+    if isinstance(source, End):
+        n = source.places(ids)[0]
+        return chosen, np.stack([n, np.full(len(n), source.run.own_end)])
+    t, n, _ = source.places(ids)
+    return chosen, np.stack([n, t])
+
+
+def _mode(rows: _Rows, top: list[Run], steps: int) -> str:
+    """``sequence``, ``last`` or ``final``, from the steps that the parts read."""
+    parts = rows.reading.parts
+    reverse = any(run.reverse for run in top)
+    if steps == 1:
+        return "final" if reverse else "sequence"
+    if rows.order.shape[1] == steps:
+        every = all((p.steps == parts[0].steps).all() for p in parts)
+        if every and not any(isinstance(p.source, End) for p in parts):
+            return "sequence"
+    if rows.order.shape[1] != 1:
+        raise UnclearError("it takes some steps of a sequence, not all or the last")
+    own_end = [_at_own_end(part, steps) for part in parts]
+    at_last = [bool((part.steps == steps - 1).all()) for part in parts]
+    if all(at_last):
+        return "last"
+    if reverse and all(own_end):
+        return "final"
+    at = sorted({int(step) + 1 for part in parts for step in part.steps})
+    raise UnclearError(
+        f"it takes step {', '.join(map(str, at))} of {steps}; pyvgrad gives every "
+        "step, the last, or where each direction ends"
+    )
+
+
+def _at_own_end(part: Part, steps: int) -> bool:
+    source = part.source
+    end = steps - 1 if isinstance(source, Input) else source.run.own_end  # type: ignore[attr-defined]
+    return bool((part.steps == end).all())
+
+
+def _same_lengths(stack: list[list[Run]], rows: _Rows) -> Input | None:
+    """The input of lengths that all layers share, None where there is none."""
+    found = {id(run.lengths): run.lengths for group in stack for run in group}
+    if len(found) > 1:
+        raise UnclearError("some of its layers have sequence_lens and some have not")
+    lengths = next(iter(found.values()))
+    padded = [p for p in rows.reading.parts if not isinstance(p.source, End)]
+    if lengths is not None and rows.mode != "sequence" and padded:
+        raise UnclearError(
+            "it takes the last step, which is padding where a sequence is shorter; "
+            "take Y_h of the layer instead"
+        )
+    return lengths
