@@ -52,7 +52,7 @@ class Cell:
     name: str
     gates: str  # one letter each, in blob order
     reads: str  # of each gate: a letter of docs/numbers.md
-    functions: str  # s logistic, t tanh, r relu, - none, g the field squash_g
+    functions: str  # s logistic, t tanh, r relu, n none, g the field squash_g
     cells: str  # gates whose bias is a cell's, not a gate's
     carry: str  # what is int32 in integers: c, or h itself
     fields: Fields  # the defaults; the only ones unless free_fields
@@ -60,6 +60,7 @@ class Cell:
     shared: str = ""  # gates of which a memory block has only one
     optional: str = ""  # gates that a field can leave out
     free_fields: bool = False
+    joined: str = ""  # gates that have one exponent, row by row
     late: str = ""  # gates that read a state made by ``between`` from the others
     between: Unit | None = None
 
@@ -150,7 +151,7 @@ class Layer:
         return sum(self.parts(gate).values())
 
     def function(self, gate: str) -> str:
-        """``s``, ``t``, ``r``, ``-``, or the name of squash_g for lstm's gate g."""
+        """``s``, ``t``, ``r``, ``n``, or the name of squash_g for lstm's gate g."""
         f = self.row.functions[self.row.gates.index(gate)]
         return self.opts.squash_g if f == "g" else f
 
@@ -319,18 +320,19 @@ _ROWS = (
     ("lstm", "ifog", "bbbb", "sssg", "g", "c", Fields(), units.lstm_unit),
     ("lstm_coupled", "iog", "bbb", "sst", "g", "c", COUPLED, units.coupled_unit),
     ("lstm_peephole", "ifgo", "ppbq", "ssts", "g", "c", Fields(), units.peephole_unit),
-    ("gru", "zrnm", "bbxh", "sst-", "nm", "h", NO_FIELDS, units.gru_unit),
+    ("gru", "zrnm", "bbxh", "sstn", "nm", "h", NO_FIELDS, units.gru_unit),
     ("gru_reset_before", "zrn", "bbs", "sst", "n", "h", NO_FIELDS, units.simple_unit),
     ("indrnn", "a", "d", "r", "a", "", NO_FIELDS, units.rnn_unit),
     ("ugrnn", "zn", "bb", "st", "n", "h", NO_FIELDS, units.simple_unit),
-    ("plus_rnn", "znypu", "bbbbx", "stsr-", "npu", "h", NO_FIELDS, units.plus_unit),
+    ("plus_rnn", "znypu", "bbbbx", "stsrn", "npu", "h", NO_FIELDS, units.plus_unit),
 )
-# What some rows have beside that: gates a block shares or a field leaves out, and late
-# ones with the state that they read.
+# What some rows have beside that: gates a block shares or a field leaves out, those
+# with one exponent, late ones with the state that they read.
 _MORE: dict[str, dict[str, Any]] = {
     "lstm97": {"shared": "ifo", "optional": "fo", "free_fields": True},
     "lstm": {"shared": "ifo"},
     "lstm_peephole": {"late": "o", "between": units.peephole_between},
+    "gru": {"joined": "nm"},
     "gru_reset_before": {"late": "n", "between": units.reset_between},
 }
 

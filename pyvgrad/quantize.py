@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,19 +48,26 @@ def quantize(
     check_params(shape, params)
     _refuse_not_finite(params)
     h_exps, logit_exp = _signal_exps(shape, params, h_exp, calibration, lengths)
-    layers: list[QLayer] = []
-    below = [x_exp] * shape.n_in
-    for index, (layer, p) in enumerate(
-        zip(shape.layers, params["layers"], strict=True)
-    ):
-        where = f"layer {index + 1}"
-        layers.append(
-            _layer(layer, p, h_exps[index], below, bits=weight_bits, where=where)
+
+    def below(index: int) -> Ints:
+        sources = [[h_exps[k]] * shape.layers[k].n for k in shape.below(index)]
+        return np.array(sum(sources, []) or [x_exp] * shape.n_in)
+
+    layers = [
+        _layer(
+            layer,
+            p,
+            h_exps[k],
+            below(k),
+            bits=weight_bits,
+            where=f"layer {k + 1}",
         )
-        below = [h_exps[index]] * layer.n
+        for k, (layer, p) in enumerate(zip(shape.layers, params["layers"], strict=True))
+    ]
     readout = None
     if shape.readout is not None:
-        columns = below + [x_exp] * shape.readout.shortcuts
+        x = np.full(shape.readout.shortcuts, x_exp)
+        columns = np.concatenate([below(len(layers)), x])
         readout = _readout(
             shape.readout, params["readout"], logit_exp, columns, weight_bits
         )
@@ -108,7 +114,7 @@ def _signal_exps(
     x = np.asarray(calibration, np.float64)
     if x.ndim != 3 or not x.size or x.shape[2] != shape.n_in:
         raise ValueError(f"calibration x is (N, T, {shape.n_in}), not {x.shape}")
-    run = forward(shape, params, x)
+    run = forward(shape, params, x, lengths=lengths)
     ends = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
     valid = np.arange(x.shape[1]) < ends[:, None]
 
@@ -121,29 +127,49 @@ def _signal_exps(
     for index, p in enumerate(params["layers"]):
         if not bounded[index]:
             start = float(np.abs(p.get("h0", np.zeros(1))).max())
-            h_exps[index] = signal_exp(max(start, largest(run.layers[index]["h"])))
+            signals = run.layers[index]
+            # What plus_rnn gives lies between p and u, which have its exponent too.
+            names = ("p", "u") if "out" in signals else ("h",)
+            top = max(largest(signals[k]) for k in names)
+            h_exps[index] = signal_exp(top if "out" in signals else max(start, top))
+    if shape.readout is None:  # y has one exponent
+        for index in shape.top:
+            h_exps[index] = min(h_exps[k] for k in shape.top)
     return h_exps, signal_exp(largest(run.logits)) if free_logits else logit_exp
 
 
 def _layer(
-    layer: Layer, p: Params, h_exp: int, below: list[int], *, bits: int, where: str
+    layer: Layer, p: Params, h_exp: int, below: Ints, *, bits: int, where: str
 ) -> QLayer:
-    n_gates = max(0, layer.n_recurrent - layer.n)
-    columns = below + ([h_exp] * layer.n if layer.n_recurrent else []) + [14] * n_gates
     q = QLayer(layer, h_exp, {}, {}, {}, *_initial_state(layer, p, h_exp, where))
-    for gate in layer.gates:
-        w = np.asarray(p["W"][gate], np.float64)
-        if layer.n_recurrent:
-            w = np.concatenate([w, np.asarray(p["U"][gate], np.float64)], axis=1)
-        b = np.asarray(p["b"][gate], np.float64) if layer.has_bias(gate) else None
-        what = f"{where}, gate {gate}"
-        exps, weights, biases = _affine(
-            w, b, columns, q.argument_exp(gate), bits=bits, where=what
+    columns = {gate: q.column_exps(gate, below) for gate in layer.gates}
+    maps = {gate: _map(layer, p, gate) for gate in layer.gates}
+    for gate, (w, b) in maps.items():
+        q.exps[gate] = _exps(
+            w,
+            b,
+            columns[gate],
+            q.argument_exp(gate),
+            bits=bits,
+            where=f"{where}, gate {gate}",
         )
-        q.exps[gate], q.weights[gate] = exps, weights
+    for gate in layer.row.joined:
+        q.exps[gate] = np.min([q.exps[k] for k in layer.row.joined], axis=0)
+    for gate, (w, b) in maps.items():
+        q.weights[gate], biases = _rounded(w, b, columns[gate], q.exps[gate])
         if biases is not None:
             q.biases[gate] = biases
     return q
+
+
+def _map(layer: Layer, p: Params, gate: str) -> tuple[Floats, Floats | None]:
+    """A gate's weights (rows, columns) and its biases (rows,)."""
+    parts = [
+        np.asarray(p[part][gate], np.float64).reshape(layer.rows(gate), -1)
+        for part in layer.parts(gate)
+    ]
+    b = np.asarray(p["b"][gate], np.float64) if layer.has_bias(gate) else None
+    return np.concatenate(parts, axis=1), b
 
 
 def _initial_state(
@@ -156,39 +182,38 @@ def _initial_state(
     h, *gates = (
         np.asarray(p.get(f"{k}0", np.zeros(n)), np.float64) for k, n in sizes.items()
     )
-    c = np.asarray(p.get("c0", np.zeros(layer.n)), np.float64)
-    limits = [(h, 32767 / 2.0**h_exp), (c, 1024.0), *((g, 1.0) for g in gates)]
+    c = np.asarray(p.get(f"{layer.row.carry}0", np.zeros(layer.n)), np.float64)
+    r_exp = 14 if layer.r_bounded else h_exp
+    limits = [(h, 32767 / 2.0**r_exp), (c, 1024.0), *((g, 1.0) for g in gates)]
     if any(np.abs(v).max() > limit for v, limit in limits):
         raise ValueError(f"{where}: the initial state is too large for the integers")
-    r = [np.ldexp(h, h_exp), *(np.ldexp(g, 14) for g in gates)]
+    r = [np.ldexp(h, r_exp), *(np.ldexp(g, 14) for g in gates)]
     r0 = half_up(np.concatenate(r))
     c0 = half_up(np.ldexp(c, 20)) if layer.row.carry else None
     return c0, r0
 
 
 def _readout(
-    r: Readout, p: Params, logit_exp: int, columns: list[int], bits: int
+    r: Readout, p: Params, logit_exp: int, columns: Ints, bits: int
 ) -> QReadout:
     w = np.asarray(p["W"], np.float64)
     if r.shortcuts:
         w = np.concatenate([w, np.asarray(p["V"], np.float64)], axis=1)
     b = np.asarray(p["b"], np.float64) if r.biases else None
-    exps, weights, biases = _affine(
-        w, b, columns, logit_exp, bits=bits, where="the readout"
-    )
-    return QReadout(r, logit_exp, exps, weights, biases)
+    exps = _exps(w, b, columns, logit_exp, bits=bits, where="the readout")
+    return QReadout(r, logit_exp, exps, *_rounded(w, b, columns, exps))
 
 
-def _affine(
+def _exps(
     w: Floats,
     b: Floats | None,
-    columns: Sequence[int],
+    columns: Ints,
     arg: int,
     *,
     bits: int,
     where: str,
-) -> tuple[Ints, Ints, Ints | None]:
-    """(exps (rows,), weights, biases) of one map; E is one a map, or one a row at 8."""
+) -> Ints:
+    """E of each row of one map, (rows,): one a map, or one a row at 8 bits."""
     rows = [slice(k, k + 1) for k in range(len(w))] if bits == 8 else [slice(None)]
     exps = np.zeros(len(w), np.int64)
     for s in rows:
@@ -196,15 +221,21 @@ def _affine(
         exps[s] = _accumulator_exp(
             w[s], part, columns, arg, limit=_WEIGHT_LIMIT[bits], where=where
         )
-    shifts = exps[:, None] - np.asarray(columns)
-    weights = half_up(np.ldexp(w, shifts))
-    return exps, weights, None if b is None else half_up(np.ldexp(b, exps))
+    return exps
+
+
+def _rounded(
+    w: Floats, b: Floats | None, columns: Ints, exps: Ints
+) -> tuple[Ints, Ints | None]:
+    """Weights and biases as integers."""
+    weights = half_up(np.ldexp(w, exps[:, None] - columns))
+    return weights, None if b is None else half_up(np.ldexp(b, exps))
 
 
 def _accumulator_exp(
     w: Floats,
     b: Floats | None,
-    columns: Sequence[int],
+    columns: Ints,
     arg: int,
     *,
     limit: int,
@@ -215,7 +246,7 @@ def _accumulator_exp(
         return arg + _ZERO_SHIFT
     for e in range(arg + _MAX_SHIFT, arg, -1):
         with np.errstate(over="ignore"):
-            weights = np.ldexp(w, e - np.asarray(columns))
+            weights = np.ldexp(w, e - columns)
             biases = np.zeros(1) if b is None else np.ldexp(b, e)
         if _rounds_into(weights, -limit, limit) and _rounds_into(biases, *_INT32):
             return e

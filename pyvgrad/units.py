@@ -77,7 +77,7 @@ def gate_value(layer: Form, gate: str, argument: Array, xp: Any) -> Array:
         "4s-2": lambda: 2.0 * xp.tanh(0.5 * argument),
         "s": lambda: sigmoid(argument, xp),
         "r": lambda: xp.maximum(argument, 0.0),
-        "-": lambda: argument,
+        "n": lambda: argument,
     }
     return functions[layer.function(gate)]()
 

@@ -17,8 +17,8 @@ SHELVES = [
     "model tasks.order tasks.adding report_learning",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
-    "blob defaults intback intupdate float_maps results_page",
-    "link executor onnx_fixed recipes intmethods float_tape float_traces float_asked",
+    "blob defaults intcells intback intupdate float_maps results_page",
+    "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces float_asked",
     "train onnx_exact native intmodel float_learn differences",
     "solve header onnx_export native_run native_train intlearn long_run",
     "onnx_run recall firmware underflow",
