@@ -209,7 +209,9 @@ def parse(data: bytes) -> QModel:
     _require(1 <= n_layers <= 255, "header", f"{n_layers} layers")
     _require(n_in >= 1 and 1 <= n_out <= 32767, "header", f"{n_in} to {n_out}")
     _require(bits in (8, 16), "header", f"{bits}-bit weights")
-    _require(layout == 0 and mode < len(MODES), "header", f"layout {layout}, mode {mode}")
+    _require(
+        layout == 0 and mode < len(MODES), "header", f"layout {layout}, mode {mode}"
+    )
     _require(x_exp <= 14 and count_exp <= 30, "header", f"x_exp {x_exp}")
     _require(flags <= 3 and zero == 0, "header", "unknown flags")
     _require(bool(flags & 1) or count_exp == x_exp, "header", f"count_exp {count_exp}")

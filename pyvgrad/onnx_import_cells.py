@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 
 from pyvgrad.cells import CELLS
 from pyvgrad.onnx_build import helper
+from pyvgrad.onnx_import_read import Reading, read
 from pyvgrad.onnx_import_symbols import (
     End,
     Floats,
     Hidden,
     Input,
     Ints,
-    Reading,
     Sources,
     Symbols,
     UnclearError,
-    read,
 )
 from pyvgrad.onnx_import_weights import Call, weights
 

@@ -15,7 +15,8 @@ _OWN_DOMAINS = ("", "ai.onnx")
 _LOOPS = ("Loop", "Scan", "If")
 _UNROLLED = (
     "export the layer as one node instead: in PyTorch use nn.LSTM, nn.GRU or nn.RNN, "
-    "not a cell in a Python loop (nn.RNN with dynamo=False); in Keras unroll=False"
+    "not a cell in a Python loop (nn.RNN with dynamo=False); in Keras unroll=False, "
+    "and TF_USE_LEGACY_KERAS=1 where tf2onnx makes a Loop of a GRU"
 )
 
 

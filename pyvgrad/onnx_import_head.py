@@ -16,18 +16,16 @@ from pyvgrad.onnx_import_layers import (
     stacked,
     top_layer,
 )
+from pyvgrad.onnx_import_read import Part, Reading, read
 from pyvgrad.onnx_import_symbols import (
     Act,
     Dense,
     End,
     Input,
     Ints,
-    Part,
-    Reading,
     Sources,
     Symbols,
     UnclearError,
-    read,
 )
 
 
@@ -103,58 +101,59 @@ def _rows(sources: Sources, flat: Symbols) -> _Rows:
     """Order elements by sequence, step, unit, and read them as linear maps."""
     if not flat.ids.size or (flat.ids < 0).any():
         raise UnclearError("it is not computed from the input alone")
-    each = [_place(sources, flat, k) for k in np.unique(sources.blocks_of(flat.ids))]
     place = np.zeros((2, flat.ids.size), np.int64)
-    for chosen, found in each:
+    steps_of: dict[tuple[int, ...], set[int]] = {}
+    for k in np.unique(sources.blocks_of(flat.ids)):
+        chosen, found, origin = _place(sources, flat, k)
         place[:, chosen] = found
+        steps_of.setdefault(origin, set()).update(found[1].tolist())
     n, t = place
     batch = len(np.unique(n))
     if not np.array_equal(np.unique(n), np.arange(batch)) or flat.ids.size % batch:
         raise UnclearError("it has not the same outputs for every sequence")
+    if all(len(steps) == 1 for steps in steps_of.values()):
+        t = np.zeros_like(t)  # where each direction ends: one row a sequence
     seen = len(np.unique(t))
-    if not (np.bincount(n * seen + _rank(t)) == flat.ids.size // (batch * seen)).all():
-        # steps differ by source, as at the ends of both directions: one row a sequence
-        t, seen = np.zeros_like(t), 1
-    elif len(each) > 1 and seen > 1 and _steps_by_block(each):
-        t, seen = np.zeros_like(t), 1
+    counts = np.bincount(n * seen + np.unique(t, return_inverse=True)[1].ravel())
+    if not (counts == flat.ids.size // (batch * seen)).all():
+        raise UnclearError("it has not the same outputs at every step")
     units = flat.ids.size // (batch * seen)
     order = np.lexsort((np.arange(flat.ids.size), t, n)).reshape(batch, seen, units)
     rows = flat.take(order.reshape(-1, units))
     return _Rows(read(sources, rows), order, "")
 
 
-def _rank(v: Ints) -> Ints:
-    return np.unique(v, return_inverse=True)[1].ravel()
+def _place(
+    sources: Sources, flat: Symbols, block: int
+) -> tuple[Ints, Ints, tuple[int, ...]]:
+    """Which elements come from a block, their (sequence, step), and whose they are.
 
-
-def _steps_by_block(each: list[tuple[Ints, Ints]]) -> bool:
-    """Whether every block is read at one step only."""
-    return all(len(np.unique(found[1])) == 1 for _, found in each)
-
-
-def _place(sources: Sources, flat: Symbols, block: int) -> tuple[Ints, Ints]:
-    """(which elements come from the block, their (sequence, step))."""
+    The last names the sources behind it.  Of a product that reads both directions at
+    their own ends any of the two steps names the row.
+    """
     chosen = np.flatnonzero(sources.blocks_of(flat.ids) == block)
     source, ids = sources.blocks[block], flat.ids[chosen]
     if isinstance(source, Dense):
         row = source.places(ids)[0]
-        rows = read(sources, source.rows)
-        if not rows.parts:
+        parts = read(sources, source.rows).parts
+        if not parts:
             raise UnclearError("it multiplies constants only")
-        # The last part: where directions end at different steps, any names the row.
-        part = rows.parts[0]
-        return chosen, np.stack([part.sequences[row], part.steps[row]])
-    one = read(sources, flat.take(chosen[:1, None]))
-    if not one.parts:
-        raise UnclearError("it is not computed from the input")
+        at = np.stack([parts[0].sequences[row], parts[0].steps[row]])
+        return chosen, at, tuple(part.source.start for part in parts)
     if isinstance(source, Input):
-        at = source.places(ids)
-        return chosen, np.stack([at[source.role("N")], at[source.role("T")]])
-    if isinstance(source, End):
+        if not source.roles:
+            raise UnclearError(f"it is the input {source.name!r}")
+        places = source.places(ids)
+        at = np.stack([places[source.role("N")], places[source.role("T")]])
+    elif isinstance(source, End):
+        if source.cell:
+            raise UnclearError("it reads the cell state c, which is no output here")
         n = source.places(ids)[0]
-        return chosen, np.stack([n, np.full(len(n), source.run.own_end)])
-    t, n, _ = source.places(ids)
-    return chosen, np.stack([n, t])
+        at = np.stack([n, np.full(len(n), source.run.own_end)])
+    else:
+        t, n, _ = source.places(ids)
+        at = np.stack([n, t])
+    return chosen, at, (source.start,)
 
 
 def _mode(rows: _Rows, top: list[Run], steps: int) -> str:

@@ -8,16 +8,8 @@ import numpy as np
 
 from pyvgrad.cells import CELLS, Layer, Readout
 from pyvgrad.onnx_import_cells import Run
-from pyvgrad.onnx_import_symbols import (
-    End,
-    Floats,
-    Hidden,
-    Input,
-    Reading,
-    Source,
-    UnclearError,
-    width,
-)
+from pyvgrad.onnx_import_read import Reading, width
+from pyvgrad.onnx_import_symbols import End, Floats, Hidden, Input, Source, UnclearError
 
 _KINDS = {"": "linear", "logistic": "logistic"} | dict.fromkeys(
     ("softmax", "logsoftmax"), "softmax"

@@ -78,10 +78,13 @@ def prove(
 
 
 def random_inputs(
-    model: Imported, rng: np.random.Generator, x: Floats | None = None
+    model: Imported,
+    rng: np.random.Generator,
+    x: Floats | None = None,
+    sequences: int | None = None,
 ) -> Floats:
     """Normal inputs (N, T, n_in), with x's mean and deviation a channel if given."""
-    batch = model.fixed[0] or _SEQUENCES
+    batch = sequences or model.fixed[0] or _SEQUENCES
     steps = model.fixed[1] or _STEPS
     noise = rng.normal(size=(batch, steps, model.shape.n_in))
     if x is None:

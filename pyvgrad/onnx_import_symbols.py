@@ -64,6 +64,10 @@ class Symbols:
         """Those elements of the flattened tensor, in the shape of ``where``."""
         return self.moved(lambda v: v.ravel()[where])
 
+    def rows(self, which: Ints) -> Symbols:
+        """Some entries of the first axis."""
+        return self.moved(lambda v: v[which])
+
     def reshape(self, *shape: int) -> Symbols:
         """The same elements in another shape."""
         return self.moved(lambda v: v.reshape(shape))
@@ -188,134 +192,3 @@ class Sources:
     def kinds(self, s: Symbols) -> list[Source]:
         """The blocks that a tensor's elements come from."""
         return [self.blocks[k] for k in np.unique(self.blocks_of(s.ids)) if k >= 0]
-
-
-@dataclass(eq=False)
-class Part:
-    """What rows read of one source: values of one step and sequence a row.
-
-    ``steps`` and ``sequences`` (rows,); ``matrix`` (width of the source, columns).
-    """
-
-    source: Source
-    steps: Ints
-    sequences: Ints
-    matrix: Floats
-
-
-@dataclass(eq=False)
-class Reading:
-    """Rows as linear maps: row m, column k is sum_parts source @ matrix[:, k] + offset.
-
-    The same maps for every row; ``offset`` (columns,).
-    """
-
-    parts: list[Part]
-    offset: Floats
-
-    def add(self, part: Part) -> None:
-        """Add a part, to the one of the same source if there is one."""
-        for old in self.parts:
-            if old.source is part.source:
-                if not np.array_equal(old.steps, part.steps):
-                    raise UnclearError("it reads two steps of one layer at once")
-                if not np.array_equal(old.sequences, part.sequences):
-                    raise UnclearError("it mixes the sequences of a batch")
-                old.matrix = old.matrix + part.matrix
-                return
-        self.parts.append(part)
-
-
-def read(sources: Sources, s: Symbols, at: tuple[Ints, Ints] | None = None) -> Reading:
-    """What rows (M, K) of elements read.  ``at``: steps and sequences of the rows.
-
-    UnclearError, with the reason, where rows differ in more than step and sequence.
-    """
-    scale, offset = s.scale[0], s.offset[0]
-    if (s.scale != scale).any() or (s.offset != offset).any():
-        raise UnclearError("it scales steps or sequences differently")
-    block = sources.blocks_of(s.ids)
-    if (block != block[0]).any():
-        raise UnclearError("its rows do not read the same tensors")
-    reading = Reading([], offset.copy())
-    for k in np.unique(block[0]):
-        if k < 0:
-            continue
-        columns = np.flatnonzero(block[0] == k)
-        source, ids = sources.blocks[k], s.ids[:, columns]
-        if isinstance(source, Dense):
-            _read_dense(sources, source, ids, columns, scale, at, reading)
-        else:
-            part = _read_plain(source, ids, columns, scale, at)
-            reading.add(part)
-    return reading
-
-
-def _read_plain(
-    source: Source,
-    ids: Ints,
-    columns: Ints,
-    scale: Floats,
-    at: tuple[Ints, Ints] | None,
-) -> Part:
-    """Columns that are elements of the input or of a layer."""
-    steps, sequences, units = _coordinates(source, ids, at)
-    if any((v != v[:, :1]).any() for v in (steps, sequences)):
-        raise UnclearError("it reads several steps, or several sequences, at once")
-    if (units != units[:1]).any():
-        raise UnclearError("it reads other units at other steps")
-    matrix = np.zeros((width(source), len(scale)))
-    np.add.at(matrix, (units[0], columns), scale[columns])
-    return Part(source, steps[:, 0], sequences[:, 0], matrix)
-
-
-def width(source: Source) -> int:
-    """How many values a source has at one step of one sequence."""
-    axis = source.role("F") if isinstance(source, Input) else -1
-    return source.shape[axis]
-
-
-def _coordinates(
-    source: Source, ids: Ints, at: tuple[Ints, Ints] | None
-) -> tuple[Ints, Ints, Ints]:
-    """(steps, sequences, units) of ids (M, columns)."""
-    if isinstance(source, Act):
-        raise UnclearError(f"it reads what {source.where} made")
-    places = source.places(ids)
-    if isinstance(source, Input):
-        if not source.roles:
-            if at is None:
-                raise UnclearError(f"it reads {source.name!r}, which no layer reads")
-            source.place(places, *at)
-        t, n, f = (places[source.role(letter)] for letter in "TNF")
-        return t, n, f
-    if isinstance(source, End):
-        if source.cell:
-            raise UnclearError("it reads the cell state c, which is no output here")
-        return np.full(ids.shape, source.run.own_end), places[0], places[1]
-    t, n, f = places
-    return t, n, f
-
-
-def _read_dense(
-    sources: Sources,
-    dense: Dense,
-    ids: Ints,
-    columns: Ints,
-    scale: Floats,
-    at: tuple[Ints, Ints] | None,
-    reading: Reading,
-) -> None:
-    """Columns that are products: read through them, for two linear maps are one."""
-    rows, outputs = dense.places(ids)
-    if (rows != rows[:, :1]).any() or (outputs != outputs[:1]).any():
-        raise UnclearError("it mixes the rows of a product")
-    inner = dense.rows
-    width_in = inner.shape[1]
-    where = rows[:, :1] * width_in + np.arange(width_in)
-    through = read(sources, inner.take(where), at)
-    W = np.zeros((width_in, len(scale)))
-    W[:, columns] = dense.W[:, outputs[0]] * scale[columns]
-    reading.offset += through.offset @ W
-    for part in through.parts:
-        reading.add(Part(part.source, part.steps, part.sequences, part.matrix @ W))

@@ -10,26 +10,29 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors units fixed tasks.task learning tasks.lesson lab",
-    "cells",
+    "errors units fixed tasks.task learning tasks.lesson lab onnx_import_symbols",
+    "cells onnx_import_read",
     "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
-    "page progress",
+    "page progress onnx_import_weights",
     "model tasks.order tasks.adding report_learning",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
-    "blob defaults intcells intback intupdate float_maps results_page",
-    "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces float_asked",
-    "train onnx_exact native intmodel float_learn differences",
-    "solve header onnx_export native_run native_train intlearn long_run",
+    "blob defaults intcells intback intupdate float_maps results_page "
+    "onnx_import_file onnx_import_cells",
+    "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces "
+    "float_asked onnx_import_ops onnx_import_layers",
+    "train onnx_exact native intmodel float_learn differences onnx_import_nodes "
+    "onnx_import_head",
+    "solve header onnx_export native_run native_train intlearn long_run onnx_import",
     "onnx_run recall firmware underflow",
-    "board underflow_page",
+    "board underflow_page onnx_import_proof",
     "accuracy device device_train live monitor",
-    "executors learn",
+    "executors learn onnx_import_integers",
     "learn_seeds",
     "verify verify_learn report cli_io results_learning demo_learn",
     "demo cli_blob",
     "demo_page",
-    "cli_make",
+    "cli_make cli_import",
     "cli_learn",
     "cli_board cli_lab",
     "cli",
@@ -48,7 +51,15 @@ ONLY_IN = {
         "train",
     },
     "optax": {"optim"},
-    "onnx": {"onnx_build", "onnx_exact", "onnx_export", "onnx_fixed", "onnx_run"},
+    "onnx": {
+        "onnx_build",
+        "onnx_exact",
+        "onnx_export",
+        "onnx_fixed",
+        "onnx_import_nodes",
+        "onnx_import_proof",
+        "onnx_run",
+    },
     "onnxruntime": {"onnx_run"},
     "cffi": {"native"},
     "matplotlib": {"plots", "plots_lab"},
@@ -57,6 +68,7 @@ ONLY_IN = {
         "cli_board",
         "cli_io",
         "cli_blob",
+        "cli_import",
         "cli_lab",
         "cli_learn",
         "cli_make",
@@ -132,6 +144,8 @@ def test_running_a_blob_needs_no_jax():
         "import pyvgrad.cli_blob, pyvgrad.verify, pyvgrad.onnx_run, pyvgrad.header\n"
         "import pyvgrad.accuracy, pyvgrad.device, pyvgrad.quantize\n"
         "import pyvgrad.cli_learn, pyvgrad.cli_lab, pyvgrad.underflow_page\n"
+        "import pyvgrad.cli_import, pyvgrad.onnx_import_proof\n"
+        "import pyvgrad.onnx_import_integers\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

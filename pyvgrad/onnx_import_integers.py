@@ -1,0 +1,104 @@
+"""An imported model in integers, and whether they are good enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyvgrad.accuracy import Error, headline, integer_signals
+from pyvgrad.intmodel import IntModel
+from pyvgrad.model import forward
+from pyvgrad.onnx_import import Imported
+from pyvgrad.qmodel import QModel
+from pyvgrad.quantize import quantize
+from pyvgrad.signals import to_signals
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LEAST_BITS = {16: 10.0, 8: 5.0}  # effective bits of the output, by bits of a weight
+MOST_CLAMPED = 0.001  # of the values in and out
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How near the integers come to the float model on data.
+
+    ``error`` is that of ``signal``; ``clamps`` counts clamped inputs and saturated
+    signals, ``values`` the inputs and outputs.
+    """
+
+    signal: str
+    error: Error
+    clamps: int
+    values: int
+    weight_bits: int
+
+    @property
+    def clamped(self) -> float:
+        """Clamps a value of the inputs and outputs."""
+        return self.clamps / self.values
+
+    def reasons(self) -> list[str]:
+        """Why it is not good enough; none if it is."""
+        bits, least = self.error.effective_bits, LEAST_BITS[self.weight_bits]
+        found = []
+        if bits is not None and bits < least:
+            found.append(
+                f"{self.signal} has {bits:.2f} effective bits, "
+                f"{self.weight_bits}-bit weights should keep {least:g}"
+            )
+        if self.clamped > MOST_CLAMPED:
+            found.append(
+                f"{self.clamps} clamps on {self.values} values, "
+                f"{100 * MOST_CLAMPED:g} % at most is admitted"
+            )
+        return found
+
+
+def to_integers(
+    model: Imported, x: Floats, lengths: Ints, weight_bits: int
+) -> tuple[QModel, Fit]:
+    """Quantize with x (N, T, n_in) as calibration, and run it on the same.
+
+    ValueError for weights or signals that fit no integers.
+    """
+    q = quantize(
+        model.shape,
+        model.params,
+        weight_bits=weight_bits,
+        x_exp=_input_exp(x),
+        calibration=x,
+        lengths=lengths,
+    )
+    signals, clamped = to_signals(q, x)
+    trace = IntModel(q).run(signals, lengths, states=True)
+    steps = np.arange(x.shape[1])
+    valid = steps < lengths[:, None]
+    mask = valid if q.shape.mode == "sequence" else steps == lengths[:, None] - 1
+    # Against the trained model on the user's own values: the total error.
+    run = forward(model.shape, model.params, x, lengths=lengths)
+    name = headline(q)
+    got, exp = integer_signals(q, trace)[name]
+    want = (run.y if name == "y" else run.logits)[mask]
+    error = Error.of(got[mask] - want, exp, _full_scale(q, want))
+    values = int(valid.sum()) * q.shape.n_in + int(mask.sum()) * q.shape.n_out
+    clamps = clamped + int(trace.saturated.sum())
+    return q, Fit(name, error, clamps, values, weight_bits)
+
+
+def _full_scale(q: QModel, output: Floats) -> float:
+    """32 for the logits of a softmax, else the output's own range on the data."""
+    if q.shape.output == "softmax":
+        return 32.0
+    return float(output.max() - output.min()) or 1.0
+
+
+def _input_exp(x: Floats) -> int:
+    """The largest exponent, 14 at most, on which no input is clamped."""
+    limit = float(np.abs(x).max(initial=0.0))
+    if limit > 32767:
+        raise ValueError(f"an input is {limit:g}; scale inputs into +-32767")
+    return int(np.clip(np.floor(np.log2(32767 / limit)), 0, 14)) if limit else 14
