@@ -48,6 +48,8 @@ def quantize(
     check_params(shape, params)
     _refuse_not_finite(params)
     h_exps, logit_exp = _signal_exps(shape, params, h_exp, calibration, lengths)
+    if shape.readout is None:
+        h_exps = _one_y_exp(shape, h_exps)
 
     def below(index: int) -> Ints:
         sources = [[h_exps[k]] * shape.layers[k].n for k in shape.below(index)]
@@ -81,6 +83,13 @@ def signal_exp(largest: float) -> int:
     # frexp: 32767 / max = m 2^e with m in [1/2, 1), so the floor of log2 is e - 1
     _, e = np.frexp(32767.0 / largest)
     return int(np.clip(int(e) - 2, 0, 14))
+
+
+def _one_y_exp(shape: Shape, h_exps: list[int]) -> list[int]:
+    """The exponents, where both halves of the last layer are y, which has one."""
+    bounded = any(shape.layers[k].bounded for k in shape.top)
+    one = 14 if bounded else min(h_exps[k] for k in shape.top)
+    return [one if k in shape.top else e for k, e in enumerate(h_exps)]
 
 
 def _refuse_not_finite(params: Params) -> None:
@@ -132,9 +141,6 @@ def _signal_exps(
             names = ("p", "u") if "out" in signals else ("h",)
             top = max(largest(signals[k]) for k in names)
             h_exps[index] = signal_exp(top if "out" in signals else max(start, top))
-    if shape.readout is None:  # y has one exponent
-        for index in shape.top:
-            h_exps[index] = min(h_exps[k] for k in shape.top)
     return h_exps, signal_exp(largest(run.logits)) if free_logits else logit_exp
 
 

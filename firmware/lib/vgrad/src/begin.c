@@ -26,6 +26,20 @@ static int loss_ok(const vg_model *m, const vg_learn *l)
     return l->loss == VG_CROSS_ENTROPY && m->output != VG_LINEAR;
 }
 
+/* Cells that can learn, none of them backwards. */
+static int layers_ok(const vg_model *m)
+{
+    vg_walk w = vg_walk_start(m);
+    vg_layer l;
+
+    for (uint32_t k = 0; k < m->n_layers; k++) {
+        (void)vg_walk_layer(&w, &l);
+        if (l.cell > VG_LSTM || l.direction != VG_FORWARD)
+            return 0;
+    }
+    return 1;
+}
+
 static int method_ok(const vg_model *m, const vg_learn *l)
 {
     vg_walk w = vg_walk_start(m);
@@ -46,7 +60,7 @@ static int learn_ok(const vg_model *m, const vg_learn *l)
     const uint32_t readout =
         vg_has_readout(m) ? (uint32_t)1 << VG_FROZEN_READOUT : 0;
 
-    return rule_ok(l) && loss_ok(m, l) && method_ok(m, l) &&
+    return rule_ok(l) && loss_ok(m, l) && layers_ok(m) && method_ok(m, l) &&
            !(l->frozen & ~(layers | readout));
 }
 
@@ -70,7 +84,8 @@ static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
     if (learn) {
         b->state = NULL;
         b->learn = *learn;
-    } else if (!b->state || length < sizeof(vg_head) || m->blob[16] != 16 ||
+    } else if (!b->state || length < sizeof(vg_head) ||
+               m->blob[VG_AT_BITS] != 16 ||
                get32(b->state) != VG_STATE_VERSION) {
         return VG_E_FORMAT;
     } else {
@@ -146,7 +161,7 @@ static int lies_well(const vg_model *m, const void *arena, uint32_t size)
     const uintptr_t blob = (uintptr_t)m->blob, at = (uintptr_t)arena;
 
     if (blob == at)
-        return m->blob[16] == 16;
+        return m->blob[VG_AT_BITS] == 16;
     return blob > at ? blob - at >= size : at - blob >= m->size;
 }
 
@@ -187,7 +202,7 @@ int vg_train_tune(vg_train *t, const vg_learn *learn)
 {
     vg_learn same;
 
-    if (!t || !learn || !learn_ok(&t->model, learn))
+    if (!vg_begun(t) || !learn || !learn_ok(&t->model, learn))
         return VG_E_ARG;
     same = t->learn;
     same.frozen = learn->frozen;
@@ -207,7 +222,8 @@ int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
 {
     const vg_gate *g;
 
-    if (!t || factor_q16 < 0 || part > VG_BIAS || layer > t->model.n_layers)
+    if (!vg_begun(t) || factor_q16 < 0 || part > VG_BIAS ||
+        layer > t->model.n_layers)
         return VG_E_ARG;
     if (layer == t->model.n_layers) {
         g = gate ? NULL : vg_readout_gate(t);

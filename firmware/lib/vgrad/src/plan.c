@@ -38,14 +38,15 @@ static void add_span(vg_gate *g, uint32_t n, uint32_t exp, uint32_t part,
 }
 
 /* What every gate has: rows and columns are known, places are not. */
-static void begin_gate(vg_gate *g, const vg_map *map, uint32_t row,
-                       uint32_t rows, uint32_t exp, const uint32_t *index)
+static void begin_gate(vg_gate *g, const vg_map *map, const uint32_t *index)
 {
     memset(g, 0, sizeof *g);
-    g->weights = map->weights + 2 * row * map->stride;
-    g->exp = map->exps + exp;
-    g->rows = rows;
+    g->weights = map->weights;
+    g->biases = map->biases;
+    g->exp = map->exps;
+    g->rows = map->rows;
     g->stride = map->stride;
+    g->arg_exp = map->arg_exp;
     g->index = *index;
 }
 
@@ -96,7 +97,7 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t symbols)
 {
     const uint32_t k2 = y->learn->k2;
 
-    net->z = take(&y->work, l->map.columns, 2);
+    net->z = take(&y->work, l->n_z, 2);
     if (y->learn->method == VG_TBPTT || (l->fields & VG_FORGET_GATE))
         net->c0 = take(&y->work, l->n_c, 4); /* only f asks for it */
     net->h_by_c = take(&y->work, l->n_c, 4);
@@ -104,15 +105,14 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t symbols)
     net->dc = take(&y->work, l->n, 4);
     if (y->learn->method != VG_TBPTT)
         return;
-    net->dr = take(&y->work, l->map.columns, 4);
-    net->values = take(&y->work, l->map.rows, 2);
+    net->dr = take(&y->work, l->n_z, 4);
+    net->values = take(&y->work, l->rows, 2);
     net->c1 = take(&y->work, l->n_c, 4);
     net->h = take(&y->work, l->n, 2);
     net->skipped = symbols ? l->n_in : 0;
-    net->z_tape =
-        take(&y->lasts, (uint64_t)(l->map.columns - net->skipped) * k2, 2);
+    net->z_tape = take(&y->lasts, (uint64_t)(l->n_z - net->skipped) * k2, 2);
     net->c_tape = take(&y->lasts, (uint64_t)l->n_c * k2, 4);
-    if (l->map.columns == l->n_in)
+    if (l->n_z == l->n_in)
         net->h_tape = take(&y->lasts, (uint64_t)l->n * k2, 2);
 }
 
@@ -137,29 +137,21 @@ static void layer_gate(vg_gate *g, const vg_layer *l, uint32_t layer,
                        uint32_t k, uint32_t x_exp, uint32_t symbols,
                        uint32_t *index)
 {
-    uint32_t row = 0;
-
-    for (uint32_t before = 0; before < k; before++)
-        row += l->gate_rows[before];
-    begin_gate(g, &l->map, row, l->gate_rows[k], k, index);
-    g->biases = l->gate_biases[k];
-    g->arg_exp = l->gate_exp[k];
+    begin_gate(g, &l->gate[k], index);
     g->layer = (uint8_t)(layer < VG_FROZEN_READOUT ? layer : 32);
     g->letter = (uint8_t)letter_of(l, k);
     add_span(g, l->n_in, x_exp, VG_FROM_X, symbols);
-    if (l->map.columns > l->n_in)
+    if (l->n_z > l->n_in)
         add_span(g, l->n, l->h_exp, VG_FROM_H, 0);
-    if (l->map.columns > g->columns)
-        add_span(g, l->map.columns - g->columns, VG_MAX_EXP, VG_FROM_H, 0);
+    if (l->n_z > g->columns)
+        add_span(g, l->n_z - g->columns, VG_MAX_EXP, VG_FROM_H, 0);
     end_gate(g, index);
 }
 
 static void readout_gate(vg_gate *g, const vg_model *m, const vg_readout *r,
                          uint32_t h_exp, uint32_t symbols, uint32_t *index)
 {
-    begin_gate(g, &r->map, 0, r->map.rows, 0, index);
-    g->biases = r->map.biases;
-    g->arg_exp = r->map.arg_exp;
+    begin_gate(g, &r->map, index);
     g->layer = VG_FROZEN_READOUT;
     add_span(g, r->n_h, h_exp, VG_FROM_H, 0);
     if (r->map.columns > r->n_h)

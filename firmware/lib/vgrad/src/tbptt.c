@@ -16,7 +16,7 @@ void vg_tbptt_record(vg_train *t, uint32_t layer, const vg_sig *values)
     const uint32_t k2 = t->learn.k2, at = vg_plan_of(t)->now.tape_at;
     const vg_sig *z = vg_sigs(t, net->z), *h = vg_run_r(&t->run, l);
 
-    for (uint32_t j = net->skipped; j < l->map.columns; j++)
+    for (uint32_t j = net->skipped; j < l->n_z; j++)
         vg_sigs(t, net->z_tape)[(j - net->skipped) * k2 + at] = z[j];
     for (uint32_t u = 0; u < l->n_c; u++)
         vg_ints(t, net->c_tape)[u * k2 + at] = vg_ints(t, net->c0)[u];
@@ -96,7 +96,7 @@ static void layer_back(vg_train *t, uint32_t layer, const int32_t *above,
     const vg_net *net = vg_nets_of(t) + layer;
     const vg_gate *gates = vg_gates_of(t) + net->first;
     const uint32_t k2 = t->learn.k2;
-    const int recurrent = l->map.columns > l->n_in;
+    const int recurrent = l->n_z > l->n_in;
     int32_t *dr = vg_ints(t, net->dr);
 
     for (uint32_t u = 0; u < l->n; u++)
@@ -110,8 +110,7 @@ static void layer_back(vg_train *t, uint32_t layer, const int32_t *above,
         for (uint32_t row = 0; row < gates[k].rows; row++)
             vg_ints(t, gates[k].errors_tape)[row * k2 + at] =
                 vg_ints(t, gates[k].errors)[row];
-    vg_transposed(t, gates, l->n_gates, layer ? 0 : l->n_in, l->map.columns,
-                  dr);
+    vg_transposed(t, gates, l->n_gates, layer ? 0 : l->n_in, l->n_z, dr);
 }
 
 /* ---- gradients ------------------------------------------------------ */
@@ -197,7 +196,7 @@ void vg_tbptt_flow(vg_train *t)
     for (uint32_t k = 0; k <= last; k++) {
         memset(vg_ints(t, nets[k].dc), 0, 4 * (size_t)layers[k].n);
         memset(vg_ints(t, nets[k].dr) + layers[k].n_in, 0,
-               4 * (size_t)(layers[k].map.columns - layers[k].n_in));
+               4 * (size_t)(layers[k].n_z - layers[k].n_in));
     }
     for (uint32_t step = 0; step < p->now.tape_len; step++, next = at) {
         at = at ? at - 1 : k2 - 1;

@@ -115,6 +115,12 @@ typedef struct {
     vg_running now;
 } vg_plan;
 
+/* What every call asks first: a vg_train of zeros is refused like none. */
+static inline int vg_begun(const vg_train *t)
+{
+    return t && t->arena;
+}
+
 /* ---- places --------------------------------------------------------- */
 
 static inline void *vg_at(const vg_train *t, uint32_t at)
