@@ -90,9 +90,11 @@ def to_integers(
 
 
 def _full_scale(q: QModel, output: Floats) -> float:
-    """32 for the logits of a softmax, else the output's own range on the data."""
-    if q.shape.output == "softmax":
-        return 32.0
+    """32 for a softmax's logits, 1 logistic, 2 for a bounded h, else the range."""
+    if q.shape.output != "linear":
+        return {"softmax": 32.0, "logistic": 1.0}[q.shape.output]
+    if q.readout is None and q.y_exp == 14:
+        return 2.0
     return float(output.max() - output.min()) or 1.0
 
 

@@ -89,7 +89,16 @@ def test_both_cell_tables_have_the_same_rows(table):
 @pytest.mark.parametrize("name", list(CELLS))
 def test_row_of_the_cell_table_is_the_same_in_c_and_python(table, name):
     cell = CELLS[name]
-    same = "name gates reads functions shared optional cells carry".split()
+    same = [
+        "name",
+        "gates",
+        "reads",
+        "functions",
+        "shared",
+        "optional",
+        "cells",
+        "carry",
+    ]
     assert table[cell.code] == {
         **{key: getattr(cell, key) for key in same},
         "fields": encode_fields(Layer(name, 1, 1)),
