@@ -50,7 +50,8 @@ def import_(
         say(
             f"pyvgrad: {path}: the file and the model made of it differ by "
             f"{proof.largest:.2g} of the largest output, {TOLERANCE:g} is admitted; "
-            "nothing was written, please report the file"
+            "the network amplifies roundings, or it was not understood: nothing was "
+            "written"
         )
         return 1
     if data is None:

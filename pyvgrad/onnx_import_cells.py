@@ -24,6 +24,7 @@ from pyvgrad.onnx_import_symbols import (
 )
 from pyvgrad.onnx_import_weights import Call, weights
 
+MOST = 65535  # cells and inputs of a layer
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 _ATTRIBUTES = {
     "activations", "activation_alpha", "activation_beta", "clip", "direction",
@@ -115,6 +116,8 @@ def _direction(
 ) -> tuple[Ints, Ints, Ints]:
     """Ids of y (T, N, n), of h at the end and of c at the end (N, n)."""
     steps, batch, columns = call.x.shape
+    if columns > MOST:
+        raise UnclearError(f"it reads {columns} values, a layer {MOST} at most")
     t, n = (v.ravel() for v in np.mgrid[:steps, :batch])
     reading = read(sources, call.x.reshape(steps * batch, columns), (t, n))
     flipped = _is_flipped(reading, t, n)

@@ -82,16 +82,22 @@ def find(sources: Sources, output: Symbols) -> Found:
 
 def _before_function(sources: Sources, output: Symbols) -> tuple[str, Symbols, Ints]:
     """(function or nothing, flat elements that it was applied to, their groups)."""
-    kinds = sources.kinds(output)
-    if not any(isinstance(kind, Act) for kind in kinds):
+    acts = [kind for kind in sources.kinds(output) if isinstance(kind, Act)]
+    if not acts:
         return "", output.reshape(-1), np.zeros(output.ids.size, np.int64)
-    act = kinds[0]
-    if len(kinds) > 1 or not isinstance(act, Act):
-        raise UnclearError("only a part of it has passed through a function")
+    if len(acts) < len(sources.kinds(output)) or len({a.kind for a in acts}) > 1:
+        raise UnclearError("its outputs have not all passed through one function")
     if (output.scale != 1).any() or output.offset.any():
-        raise UnclearError(f"{act.where} is scaled after it")
-    where = output.ids.ravel() - act.start
-    return act.kind, act.inner.take(where), act.group[where]
+        raise UnclearError(f"{acts[0].where} is scaled after it")
+    flat = output.reshape(-1)
+    inner, group = flat.moved(np.zeros_like), np.zeros_like(flat.ids)
+    for act in acts:
+        mine = (flat.ids >= act.start) & (flat.ids < act.start + act.group.size)
+        where = flat.ids[mine] - act.start
+        one = act.inner.take(where)
+        inner.ids[mine], inner.scale[mine] = one.ids, one.scale
+        inner.offset[mine], group[mine] = one.offset, act.start + act.group[where]
+    return acts[0].kind, inner, group
 
 
 # ---- rows: one for each sequence and step ---------------------------------
