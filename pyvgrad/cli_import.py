@@ -38,10 +38,12 @@ def import_(
     weights) or more than 0.1 % of the values are clamped.
     """
     from pyvgrad.onnx_import import import_onnx
-    from pyvgrad.onnx_import_integers import to_integers
+    from pyvgrad.onnx_import_integers import LEAST_BITS, to_integers
     from pyvgrad.onnx_import_proof import TOLERANCE, prove, random_inputs
 
     check_writable(out)
+    if weights not in LEAST_BITS:
+        raise ValueError(f"--weights takes 16 or 8 bits, not {weights}")
     model = import_onnx(path, output)
     data = None if calibrate is None else _calibration(calibrate, model.shape.n_in)
     x = None if data is None else data.x
