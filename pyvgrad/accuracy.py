@@ -76,7 +76,7 @@ def integer_signals(model: QModel, trace: Trace) -> dict[str, tuple[Floats, int]
         "y": (trace.y, model.y_exp),
     }
     for k, q in enumerate(model.layers):
-        raw[f"layer {k + 1} h"] = (trace.h[k], q.h_exp)
+        raw[f"layer {k + 1} h"] = (trace.h[k], q.r_exp)
         c = trace.c[k]
         if c is not None:
             raw[f"layer {k + 1} c"] = (c, 20)

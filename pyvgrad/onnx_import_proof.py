@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 # steps; a wrong gate, order, bias or step is far beyond it.
 TOLERANCE = 1e-4
 _SEQUENCES, _STEPS = 4, 12  # of random inputs, where the file takes any
-_MOST_SEQUENCES = 64  # of the calibration data
+_MOST_SEQUENCES, _MOST_STEPS = 16, 200  # of the calibration data
 _AT_ONCE = 16
 
 
@@ -109,7 +109,7 @@ def _inputs(
             yield noise, rng.integers(1, steps + 1, batch)
     if x is None:
         return
-    x, steps = x[:_MOST_SEQUENCES], model.fixed[1] or x.shape[1]
+    x, steps = x[:_MOST_SEQUENCES], model.fixed[1] or min(x.shape[1], _MOST_STEPS)
     repeats = -(-steps // x.shape[1])
     x = np.tile(x, (1, repeats, 1))[:, :steps]
     if model.has_lengths and lengths is not None:

@@ -52,8 +52,9 @@ def quantize(
         h_exps = _one_y_exp(shape, h_exps)
 
     def below(index: int) -> Ints:
-        sources = [[h_exps[k]] * shape.layers[k].n for k in shape.below(index)]
-        return np.array(sum(sources, []) or [x_exp] * shape.n_in)
+        sources = [(h_exps[k], shape.layers[k].n) for k in shape.below(index)]
+        exps, sizes = zip(*sources or [(x_exp, shape.n_in)], strict=True)
+        return np.repeat(exps, sizes)
 
     layers = [
         _layer(

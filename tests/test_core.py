@@ -89,6 +89,7 @@ def test_both_cell_tables_have_the_same_rows(table):
 @pytest.mark.parametrize("name", list(CELLS))
 def test_row_of_the_cell_table_is_the_same_in_c_and_python(table, name):
     cell = CELLS[name]
+<<<<<<< HEAD
     same = [
         "name",
         "gates",
@@ -99,6 +100,10 @@ def test_row_of_the_cell_table_is_the_same_in_c_and_python(table, name):
         "cells",
         "carry",
     ]
+=======
+    same = ("name", "gates", "reads", "functions", "shared", "optional", "cells")
+    same += ("carry",)
+>>>>>>> 489ebc67c9db50b73dfb43d9b06c1b535b4d232a
     assert table[cell.code] == {
         **{key: getattr(cell, key) for key in same},
         "fields": encode_fields(Layer(name, 1, 1)),
@@ -359,29 +364,33 @@ def test_stack_of_a_step_is_bounded(firmware, request, record_property):
     assert depths["vg_run_step"] <= STACK_OF_A_STEP[core]
 
 
-STRUCTS = ("vg_map", "vg_layer", "vg_readout")
-SIZES = '#include "core.h"\n' + "".join(
-    f"extern const char size_of_{s}[];\nconst char size_of_{s}[sizeof({s})] = {{1}};\n"
-    for s in STRUCTS
-)
-
-
-def struct_sizes(place, tools, *flags):
-    (place / "sizes.c").write_text(SIZES)
+def struct_sizes(place, header, structs, tools="", flags=()):
+    """The bytes of structs of a private header, by a compiler."""
+    symbols = [
+        f"extern const char {s}_[];\nconst char {s}_[sizeof({s})] = {{1}};\n"
+        for s in structs
+    ]
+    (place / "sizes.c").write_text(f'#include "{header}"\n' + "".join(symbols))
     output(
         tools + "gcc", *flags, *INCLUDE, "-c", place / "sizes.c", "-o", place / "s.o"
     )
     rows = map(str.split, text(tools + "nm", "-P", place / "s.o").splitlines())
-    return {r[0]: int(r[3], 16) for r in rows if r[0].startswith("size_of_")}
+    sizes = {r[0][:-1]: int(r[3], 16) for r in rows if r[0][:-1] in structs}
+    assert sizes.keys() == set(structs)
+    return sizes
+
+
+def assert_same_sizes(place, header, structs, core):
+    """All else in an arena is int16 and int32 arrays, laid out in 32-bit offsets."""
+    flags = ["-mthumb", *machine_flags()[core]]
+    host = struct_sizes(place, header, structs)
+    assert struct_sizes(place, header, structs, ARM, flags) == host
 
 
 @needs_arm
 @pytest.mark.parametrize("core", CORES)
 def test_arena_is_as_large_on_a_core_as_on_the_host(core, tmp_path):
-    # All else in an arena is int16 and int32 arrays.
-    host = struct_sizes(tmp_path, "")
-    assert len(host) == len(STRUCTS)
-    assert struct_sizes(tmp_path, ARM, "-mthumb", *machine_flags()[core]) == host
+    assert_same_sizes(tmp_path, "core.h", ("vg_map", "vg_layer", "vg_readout"), core)
 
 
 # ---- the same bits from every compiler -------------------------------------
@@ -514,7 +523,7 @@ class Run:
         return list(y)
 
     def steps(self, x):
-        n = 1 if self.model.mode == self.lib.VG_LAST else len(x)
+        n = len(x) if self.model.mode == self.lib.VG_EVERY else 1
         y = self.ffi.new("vg_sig[]", max(n, 1) * self.model.n_out)
         self.lib.vg_run_steps(self.run, self.ffi.from_buffer("vg_sig[]", x), len(x), y)
         return list(y)
@@ -561,7 +570,7 @@ def test_outputs_logits_and_states_are_those_of_the_integer_model(extreme, data,
 def test_one_call_of_n_steps_equals_n_calls(model, seed, n):
     x = signals(seed, n, model)
     one, many = Run(pack(model)), Run(pack(model), fill=0xFF)
-    last = model.shape.mode == "last"
+    last = model.shape.mode != "sequence"
     single = [many.step(row, with_y=t == n - 1 or not last) for t, row in enumerate(x)]
     assert one.steps(x) == (single[-1] if last else [v for y in single for v in y])
     assert one.save() == many.save()

@@ -10,24 +10,30 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors units fixed tasks.task learning tasks.lesson lab onnx_import_symbols",
-    "cells onnx_import_read",
+    "errors units fixed tasks.task learning tasks.lesson lab",
+    "cells",
     "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
-    "page progress onnx_import_weights",
+    "page progress",
     "model tasks.order tasks.adding report_learning",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
-    "intloss intgate",
-    "blob defaults intcells intback intupdate float_maps results_page "
-    "onnx_import_file onnx_import_cells",
+    "intloss intgate intcells intslopes",
+    "blob defaults intback intupdate float_maps results_page",
     "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces "
-    "float_asked onnx_import_ops onnx_import_layers",
-    "train onnx_exact native intmodel float_learn differences onnx_import_nodes "
-    "onnx_import_head",
-    "solve header onnx_export native_run native_train intlearn long_run onnx_import",
+    "float_asked",
+    "train onnx_exact native intmodel float_learn differences",
+    "solve header onnx_export native_run native_train intlearn long_run",
     "onnx_run recall firmware underflow",
-    "board underflow_page onnx_import_run",
-    "accuracy device device_train live monitor onnx_import_proof",
-    "executors learn onnx_import_integers",
+    "board underflow_page",
+    "accuracy device device_train live monitor",
+    "executors learn",
+    "onnx_import_symbols onnx_import_file",
+    "onnx_import_read onnx_import_weights",
+    "onnx_import_cells onnx_import_ops",
+    "onnx_import_layers onnx_import_nodes",
+    "onnx_import_head",
+    "onnx_import",
+    "onnx_import_run",
+    "onnx_import_proof onnx_import_integers",
     "learn_seeds onnx_suite",
     "verify verify_learn report cli_io results_learning demo_learn",
     "demo cli_blob",

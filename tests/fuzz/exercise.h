@@ -59,8 +59,8 @@ static void check_y(const vg_model *m, const vg_sig *y)
         MUST(m->output == VG_LINEAR || (y[k] >= 0 && y[k] <= VG_ONE));
 }
 
-/* A sequence of n steps, whose y is y[n][n_out] or y[n_out], through vg_run_whole
- * with a buffer of exactly its size. */
+/* A sequence of n steps, whose y is y[n][n_out] or y[n_out], through
+ * vg_run_whole with a buffer of exactly its size. */
 static void run_whole(vg_run *r, const vg_sig *x, uint32_t n, vg_sig *y)
 {
     const int32_t size = vg_run_whole_size(r->model, n);

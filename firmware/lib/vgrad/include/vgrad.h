@@ -1,8 +1,8 @@
 /* vgrad - recurrent networks in integers, for microcontrollers.
  *
  *   blob --vg_model_open--> vg_model --vg_run_*----> outputs
- *                               '------vg_train_*--> a new blob --vg_slots_*-->
- * flash
+ *                               '------vg_train_*--> a new blob
+ *   blob --vg_slots_save--> flash --vg_slots_newest--> blob
  *
  * Numbers  A signal (vg_sig) is an int16 that stands for raw / 2^e; the model
  *          states e.  A name ending in _qN is on the fixed scale raw / 2^N.
@@ -171,7 +171,8 @@ typedef struct {
     uint16_t k1;         /* steps between updates; 0: only at a sequence's end.
                             At most k2; VG_RTRL97: 0 or 1 */
     uint16_t k2;         /* TBPTT: steps looked back, >= 1; VG_RTRL97: 0 */
-    uint32_t frozen;     /* bit k: layer k keeps its weights; bit 31: readout */
+    uint32_t frozen;     /* bit k: layer k keeps its weights, k <= 30; bit 31:
+                            the readout does */
     int32_t rate_q24;    /* learning rate, > 0 */
     int32_t decay_q14;   /* momentum, or of RMSprop's mean; 0..VG_ONE - 1; 0
                             with VG_SGD */

@@ -10,23 +10,23 @@
 static const vg_sig *forward(vg_train *t, const vg_input *x)
 {
     const vg_layer *l = vg_run_layers(&t->run);
-    const vg_net *net = vg_nets_of(t);
+    const int tape = t->learn.method == VG_TBPTT;
+    const vg_sig *values = vg_run_values(&t->run);
     const vg_sig *in = x->x;
 
-    for (uint32_t k = 0; k < t->model.n_layers; k++, l++, net++) {
+    for (uint32_t k = 0; k < t->model.n_layers; k++, l++) {
         vg_sig *z = vg_run_signals(&t->run, l->z);
-        const uint32_t skip = in ? 0 : l->n_in; /* a symbol has no columns */
         if (in)
             memcpy(z, in, 2 * (size_t)l->n_in);
-        memcpy(vg_sigs(t, net->z) + skip, z + skip,
-               2 * (size_t)(l->n_z - skip));
-        if (net->c0)
-            memcpy(vg_at(t, net->c0), vg_run_c(&t->run, l), 4 * (size_t)l->n_c);
-        vg_layer_step(&t->run, l, in ? NULL : x);
-        if (t->learn.method == VG_TBPTT)
-            vg_tbptt_record(t, k, vg_run_values(&t->run));
+        if (tape)
+            vg_tbptt_before(t, k);
         else
-            vg_rtrl97_record(t, x, vg_run_values(&t->run));
+            vg_rtrl97_before(t);
+        vg_layer_step(&t->run, l, in ? NULL : x);
+        if (tape)
+            vg_tbptt_after(t, k, values);
+        else
+            vg_rtrl97_after(t, x, values);
         in = vg_run_out(&t->run, l);
     }
     return in;
@@ -41,21 +41,19 @@ static const int32_t *through_readout(vg_train *t, const vg_sig *h,
     const vg_readout *r = vg_run_readout(&t->run);
     int32_t *d = vg_ints(t, p->d_logits);
     int32_t *dh = vg_ints(t, vg_nets_of(t)[t->model.n_layers - 1].dh);
-    vg_sig *z;
+    vg_sources z;
 
     if (!g)
         return d;
-    z = vg_sigs(t, p->readout_z);
-    memcpy(z, h, 2 * (size_t)r->n_h);
-    if (g->columns > r->n_h) {
-        if (x->x)
-            memcpy(z + r->n_h, x->x, 2 * (size_t)t->model.n_in);
-        else
-            vg_note(t, p->fresh, p->fresh_mark, &p->now.n_fresh, x->symbol);
-    }
-    for (uint32_t row = 0; row < g->rows; row++)
-        vg_gather(t, g, row, d[row], z, x->symbol);
-    vg_transposed(t, g, 1, 0, r->n_h, dh);
+    memset(&z, 0, sizeof z);
+    z.r = h;
+    z.x = vg_run_signals(&t->run, vg_run_layers(&t->run)->z);
+    z.symbol = x->symbol;
+    if (!x->x && g->columns > r->n_h)
+        vg_note(t, p->fresh, p->fresh_mark, &p->now.n_fresh, x->symbol);
+    vg_gather(t, g, d, &z);
+    memset(dh, 0, 4 * (size_t)r->n_h);
+    vg_transposed(t, g, 1, VG_READS_H, r->n_h, dh);
     return dh;
 }
 
