@@ -69,6 +69,8 @@ def import_onnx(path: str | Path, output: str | None = None) -> Imported:
 def from_proto(proto: Any, path: str | Path, output: str | None = None) -> Imported:
     """As ``import_onnx`` of a ModelProto that ``read_file`` or ``checked`` gave."""
     names = [o.name for o in proto.graph.output]
+    if not names:
+        raise VgradError(f"{path}: its graph has no output; export the model again")
     if output is not None and output not in names:
         raise VgradError(f"{path}: no output {output!r}; it has {', '.join(names)}")
     name = output or names[0]

@@ -72,6 +72,9 @@ def recur(
     unknown = set(attributes) - _ATTRIBUTES
     if unknown:
         raise UnclearError(f"it has an unknown attribute {sorted(unknown)[0]!r}")
+    for name in ("layout", "linear_before_reset", "input_forget"):
+        if attributes.get(name, 0) not in (0, 1):
+            raise UnclearError(f"its {name} is {attributes[name]}, not 0 or 1")
     batchwise = bool(attributes.get("layout", 0))
     named = dict(zip(_INPUTS, values, strict=False))
     if batchwise:
@@ -83,8 +86,12 @@ def recur(
         raise UnclearError("it reads a constant, not the input")
     if call.x.dtype != "float32":
         raise UnclearError(f"it reads {call.x.dtype}; export the model in float32")
+    if len(call.x.shape) != 3:
+        raise UnclearError(f"it reads {len(call.x.shape)} axes, not three")
     forms = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
-    direction = attributes.get("direction", b"forward").decode()
+    direction = attributes.get("direction", b"forward").decode(errors="replace")
+    if direction not in forms:
+        raise UnclearError(f"it has no direction {direction!r}")
     each = [
         _direction(sources, call, d, len(forms[direction]), reverse, notes)
         for d, reverse in enumerate(forms[direction])

@@ -60,6 +60,7 @@ def checked(proto: Any, path: str | Path) -> Any:
             )
     try:
         onnx.checker.check_model(proto)
+        _names(proto.graph)
     except Exception as error:  # onnx has several of its own
         said = " ".join(str(error).split())[:200]
         raise VgradError(f"{path}: not a valid ONNX graph: {said}") from None
@@ -108,6 +109,17 @@ def _tensors(graph: Any) -> Iterator[Any]:
     yield from graph.initializer
     for node in graph.node:
         yield from (a.t for a in node.attribute if a.HasField("t"))
+
+
+def _names(graph: Any) -> None:
+    """UnicodeError or TypeError for a name that is no text."""
+    names = [tensor.name for tensor in graph.initializer]
+    for node in graph.node:
+        names += [node.name, *node.input, *node.output]
+        names += [a.name for a in node.attribute]
+    for info in (*graph.input, *graph.output):
+        names += [info.name, *(d.dim_param for d in info.type.tensor_type.shape.dim)]
+    "".join(names).encode()
 
 
 def _refuse_loops(proto: Any, path: str | Path) -> None:

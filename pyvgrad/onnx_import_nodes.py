@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from pyvgrad.errors import VgradError
 from pyvgrad.onnx_build import helper, numpy_helper
 from pyvgrad.onnx_import_cells import recur
 from pyvgrad.onnx_import_file import RECURRENT, label, opset_of, refused
@@ -63,16 +65,28 @@ class Interpreter:
     def __post_init__(self) -> None:
         self._opset = opset_of(self.proto)
         for tensor in self.proto.graph.initializer:
-            self.values[tensor.name] = numpy_helper.to_array(tensor)
+            self.values[tensor.name] = self._constant(tensor)
         for info in self.proto.graph.input:
             if info.name in self.shapes:
                 self._add_input(info)
+
+    def _constant(self, tensor: Any) -> NDArray[Any]:
+        try:
+            array: NDArray[Any] = numpy_helper.to_array(tensor)
+        except (ValueError, KeyError, TypeError):
+            raise VgradError(
+                f"{self.path}: the constant {tensor.name!r} is damaged; export it again"
+            ) from None
+        return array
 
     def _add_input(self, info: Any) -> None:
         shape = self.shapes[info.name]
         three = three_axes(shape)
         element = info.type.tensor_type.elem_type
-        dtype = str(helper.tensor_dtype_to_np_dtype(element))
+        try:
+            dtype = str(helper.tensor_dtype_to_np_dtype(element))
+        except KeyError:
+            dtype = f"of type {element}"
         source = self.sources.add(Input(three, info.name))
         self.inputs[info.name] = source
         self.values[info.name] = Symbols.of(source.ids().reshape(shape), dtype)

@@ -77,15 +77,17 @@ def _no_runner(error: Exception) -> VgradError:
 
 def _time_first(graph: Any) -> None:
     """Give nodes of layout 1, which onnxruntime has not, layout 0 and transposes."""
-    nodes: list[Any] = []
-    for node in graph.node:
-        batchwise = [a for a in node.attribute if a.name == "layout" and a.i == 1]
+    nodes = list(graph.node)
+    if not any(map(_batchwise, nodes)):
+        return
+    every: list[Any] = []
+    for node in nodes:
         before, after = [], []
-        for attribute in batchwise:
+        for attribute in _batchwise(node):
             attribute.i = 0
             for k in (0, 5, 6):  # X, initial_h, initial_c
                 if len(node.input) > k and node.input[k]:
-                    name = f"{node.input[k]}/time_first_{len(nodes)}"
+                    name = f"{node.input[k]}/time_first_{len(every)}"
                     before.append(_transpose(node.input[k], name, [1, 0, 2]))
                     node.input[k] = name
             for k, perm in enumerate(([2, 0, 1, 3], [1, 0, 2], [1, 0, 2])):
@@ -93,10 +95,18 @@ def _time_first(graph: Any) -> None:
                     name = f"{node.output[k]}/time_first"
                     after.append(_transpose(name, node.output[k], perm))
                     node.output[k] = name
-        nodes += [*before, node, *after]
-    nodes = [type(n).FromString(n.SerializeToString()) for n in nodes]
+        every += [*before, node, *after]
+    copies = []
+    for node in every:
+        copies.append(type(node)())
+        copies[-1].CopyFrom(node)
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend(copies)
+
+
+def _batchwise(node: Any) -> list[Any]:
+    """The attribute of layout 1, none where it is 0."""
+    return [a for a in node.attribute if a.name == "layout" and a.i == 1]
 
 
 def _transpose(x: str, y: str, perm: list[int]) -> Any:

@@ -100,7 +100,7 @@ def _by_gate(order: str, array: Floats) -> dict[str, Floats]:
 def _activations(call: Call, index: int) -> list[str]:
     """The names of one direction's activations."""
     default = _DEFAULTS.get(call.kind, ["Tanh"])
-    given = [a.decode() for a in call.attributes.get("activations", [])]
+    given = [a.decode(errors="replace") for a in call.attributes.get("activations", [])]
     names = (given or default * (index + 1))[len(default) * index :][: len(default)]
     known = {name.lower(): name for name in _HARMLESS_CLIP}
     return [known.get(name.lower(), name) for name in names]

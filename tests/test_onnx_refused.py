@@ -272,6 +272,7 @@ def test_a_net_without_recurrence_is_refused():
             {"activations": ["Relu"], "clip": 99.0},
             "it clips at 99, and h of Relu",
         ),
+        ("GRU", {"linear_before_reset": 2}, "its linear_before_reset is 2, not 0 or 1"),
         ("RNN", {"clip": 7.5}, "it clips at 7.5, and only a clip of 8 or more"),
         ("GRU", {"clip": 15.0}, "it clips at 15, and only a clip of 16 or more"),
         (
@@ -292,6 +293,25 @@ def test_attributes_without_a_cell_are_refused(kind, attributes, reason, directi
     said = refusal(proto)
     assert reason in said
     assert f"({kind})" in said
+
+
+def test_damage_that_the_checker_lets_pass_is_refused():
+    proto = export(Net(), "hand")
+    for attribute in proto.graph.node[0].attribute:
+        if attribute.name == "layout":
+            attribute.i = 3
+    assert "(LSTM): its layout is 3, not 0 or 1" in refusal(proto)
+    proto = export(Net(direction="reverse"), "hand")
+    for attribute in proto.graph.node[0].attribute:
+        if attribute.name == "direction":
+            attribute.s = b"rever\xffe"
+    assert "(LSTM): it has no direction 'rever" in refusal(proto)
+    proto = export(Net(), "hand")
+    proto.graph.initializer[0].raw_data += b"1234"
+    assert "'W0'" in refusal(proto)
+    proto = export(Net(), "hand")
+    del proto.graph.output[:]
+    assert "its graph has no output" in refusal(proto)
 
 
 def test_peepholes_and_coupled_gates_at_once_are_refused():
