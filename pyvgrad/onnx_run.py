@@ -41,9 +41,10 @@ class OnnxExecutor(Executor):
 
     def __init__(self, blob: bytes, *, optimize: bool = True) -> None:
         model = parse(blob)
-        # A y of every step, whatever the mode.
-        self.model = replace(model, shape=replace(model.shape, mode="sequence"))
-        self.n_in = model.shape.n_in
+        self.n_in, self.whole = model.shape.n_in, model.shape.whole
+        if not self.whole:  # a y of every step, whatever the mode
+            model = replace(model, shape=replace(model.shape, mode="sequence"))
+        self.model = model
         self.crc = crc(blob)
         self._optimize = optimize
         self._sessions: dict[bool, Any] = {}
@@ -59,6 +60,8 @@ class OnnxExecutor(Executor):
         """As in Executor."""
         signals = raw_signals(x, -1, self.n_in)[np.newaxis]
         steps = signals.shape[1]
+        if self.whole:
+            return self._run_whole(signals, states)
         if not steps:  # a Scan needs one
             none = np.zeros((0, self.model.shape.n_out), np.int16)
             images = np.zeros((0, size(self.model)), np.uint8)
@@ -69,10 +72,23 @@ class OnnxExecutor(Executor):
         images_or_none = None if rows is None else to_bytes(rows, self.crc)
         return out["y"][0], out["logits"][0], images_or_none
 
+    def _run_whole(
+        self, signals: Signals, states: bool
+    ) -> tuple[Signals, Signals, Image | None]:
+        if not signals.shape[1]:
+            raise ValueError("a model with a reversed layer needs a step at least")
+        out = self._call(False, {"x": signals} | _feeds(self._state))
+        self._state = _state(self.model, out, "", 1)
+        images = to_bytes(self._state, self.crc) if states else None
+        n_out = self.model.shape.n_out
+        y, logits = (out[k].reshape(-1, n_out) for k in ("y", "logits"))
+        return y, logits, images
+
     def run_batch(self, x: ArrayLike) -> tuple[Signals, Signals]:
         """Whole sequences x (N, T, n_in), T >= 1: y and logits, (N, T, n_out).
 
-        Each starts from the blob's initial state; the executor's own state stays.
+        With a reversed layer those that the mode means.  Each starts from the blob's
+        initial state; the executor's own state stays.
         """
         out = self._call(False, {"x": raw_signals(x, -1, -1, self.n_in)})
         return out["y"], out["logits"]

@@ -227,7 +227,7 @@ def test_tbptt_over_a_whole_sequence_is_the_float_gradient(name):
 
 
 def truncated_loss(shape, loss, params, x, y, known):
-    """The loss whose gradient RTRL97 follows: what weights read of a state is a constant.
+    """The loss whose gradient RTRL97 follows: a state that weights read is a constant.
 
     h of a GRU lives on in z h; a peephole's c is a constant to its gate alone.
     """

@@ -17,12 +17,13 @@ SHELVES = [
     "model tasks.order tasks.adding report_learning",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate intcells intslopes",
-    "blob defaults intback intupdate float_maps results_page",
-    "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces "
-    "float_asked",
+    "onnx_fixed blob defaults intback intupdate float_maps results_page",
+    "link executor intwhole recipes intmethods float_tape float_traces "
+    "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
-    "solve header onnx_export native_run native_train intlearn long_run",
-    "onnx_run recall firmware underflow",
+    "solve header onnx_layers native_run native_train intlearn long_run",
+    "onnx_export recall firmware underflow",
+    "onnx_run",
     "board underflow_page",
     "accuracy device device_train live monitor",
     "executors learn",
