@@ -89,21 +89,8 @@ def test_both_cell_tables_have_the_same_rows(table):
 @pytest.mark.parametrize("name", list(CELLS))
 def test_row_of_the_cell_table_is_the_same_in_c_and_python(table, name):
     cell = CELLS[name]
-<<<<<<< HEAD
-    same = [
-        "name",
-        "gates",
-        "reads",
-        "functions",
-        "shared",
-        "optional",
-        "cells",
-        "carry",
-    ]
-=======
     same = ("name", "gates", "reads", "functions", "shared", "optional", "cells")
     same += ("carry",)
->>>>>>> 489ebc67c9db50b73dfb43d9b06c1b535b4d232a
     assert table[cell.code] == {
         **{key: getattr(cell, key) for key in same},
         "fields": encode_fields(Layer(name, 1, 1)),
