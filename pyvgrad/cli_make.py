@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pyvgrad import blob as blobs
+from pyvgrad.calibrate import parse_ranges
 from pyvgrad.cells import CELLS, Shape
 from pyvgrad.cli_io import Json, answer, executor_list, say
 from pyvgrad.defaults import Recipe, Settings, recipe_for
@@ -67,6 +68,19 @@ def train(
         int, typer.Option(min=0, help="Draws weights, sets, exemplars.")
     ] = 0,
     weights: Annotated[int, typer.Option(help="Bits of a weight: 16 or 8.")] = 16,
+    ranges: Annotated[
+        str,
+        typer.Option(
+            help="How exponents are chosen: minmax, percentile, mse; or the largest "
+            "value of a signal: mse,logits=40,weights=minmax."
+        ),
+    ] = "minmax",
+    qat: Annotated[
+        bool, typer.Option("--qat", help="Then train on for the rounded integers.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Say what each tensor's rounding costs.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Train in float until the integers are right; write M.vg and M.float.onnx.
@@ -76,7 +90,7 @@ def train(
     """
     from pyvgrad.onnx_build import write as write_onnx
     from pyvgrad.onnx_export import export_float
-    from pyvgrad.solve import solve
+    from pyvgrad.solve import calibration, solve
 
     check_writable(out)
     float_path = out.with_suffix(".float.onnx")
@@ -96,7 +110,14 @@ def train(
             says.update(task.name, sequences, settings.limit, f"loss {loss:.4f}")
 
         solution = solve(
-            task, shape, settings, seed, weight_bits=weights, progress=progress
+            task,
+            shape,
+            settings,
+            seed,
+            weight_bits=weights,
+            ranges=parse_ranges(ranges),
+            qat=qat,
+            progress=progress,
         )
     write_bytes(out, solution.blob)
     write_onnx(float_path, export_float(shape, solution.result.params))
@@ -108,9 +129,25 @@ def train(
         "blob_bytes": len(solution.blob),
         "files": [str(out), str(float_path)],
     }
+    refined = solution.refined
+    if refined is not None:
+        result["qat"] = {
+            "sequences": refined.sequences,
+            "loss_before": refined.before,
+            "loss_after": refined.after,
+        }
+        say(f"qat: loss of the integers {refined.before:.4g} to {refined.after:.4g}")
+    lines = []
+    if report:
+        from pyvgrad.qreport import quantization_report, report_lines
+
+        asked = calibration(task)
+        params = solution.result.params
+        found = quantization_report(solution.model, asked.x, asked.lengths, params)
+        result["report"], lines = found, report_lines(found)
     said = "right on every sequence" if result["success"] else "not learnt"
     line = f"{task.name}: {said} after {result['sequences']:,} sequences: {out}"
-    answer(result, as_json, [line])
+    answer(result, as_json, [*lines, line])
     return 0 if result["success"] else 1
 
 

@@ -63,6 +63,9 @@ class FloatResult:
     params: Params
 
 
+TWINS = ("rnn_tanh", "rnn_sigmoid", "rnn_relu", "lstm97", "lstm")
+
+
 # ---- one sequence --------------------------------------------------------
 
 
@@ -143,7 +146,16 @@ def _compiled(shape: Shape, learn: Learn, rates: Any) -> Any:
 
 
 def make_chunk(shape: Shape, learn: Learn, factors: Factors) -> Any:
-    """The compiled chunk of these settings, compiled once for equal ones."""
+    """The compiled chunk of these settings, compiled once for equal ones.
+
+    ValueError for layers that have no float twin.
+    """
+    for layer in shape.layers:
+        if layer.cell not in TWINS or layer.reversed:
+            raise ValueError(
+                f"a layer of {layer.direction} {layer.cell} has no twin that learns in "
+                f"float; forward layers of {', '.join(TWINS)} have"
+            )
     rates = tuple(
         tuple((part, tuple(v.tolist())) for part, v in m.items())
         for m in rates_of(shape, learn, factors)

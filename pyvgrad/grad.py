@@ -109,14 +109,25 @@ def sequence_loss(shape: Shape, loss: str, cut: bool = False) -> Callable[..., A
     """
 
     def f(params: Params, x: Array, y: Array, mask: Array) -> Array:
-        target = jnp.where(mask[..., None], y, 0.0)
-        steps = jnp.arange(1, mask.shape[-1] + 1)
-        ends = jnp.max(jnp.where(mask, steps, 1), axis=-1) if shape.whole else None
-        logits = logits_of(shape, params, x, cut, ends)
-        each = step_loss(shape, loss, logits, target)
-        return jnp.sum(jnp.where(mask, each, 0.0)) / x.shape[0]
+        logits = logits_of(shape, params, x, cut, ends_of(shape, mask))
+        return masked_loss(shape, loss, logits, y, mask)
 
     return f
+
+
+def ends_of(shape: Shape, mask: Array) -> Array | None:
+    """The last steps with a target, from 1, where a layer is reversed, else None."""
+    if not shape.whole:
+        return None
+    steps = jnp.arange(1, mask.shape[-1] + 1)
+    return jnp.max(jnp.where(mask, steps, 1), axis=-1)
+
+
+def masked_loss(shape: Shape, loss: str, logits: Array, y: Array, mask: Array) -> Array:
+    """The same of logits (B, T, n_out)."""
+    target = jnp.where(mask[..., None], y, 0.0)
+    each = step_loss(shape, loss, logits, target)
+    return jnp.sum(jnp.where(mask, each, 0.0)) / logits.shape[0]
 
 
 def value_and_grad(

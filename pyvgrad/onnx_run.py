@@ -120,12 +120,16 @@ class OnnxExecutor(Executor):
         return dict(zip(names, run.run(names, feeds), strict=True))
 
 
-def run_float(path: str | Path, x: ArrayLike) -> dict[str, Floats]:
+def run_float(
+    path: str | Path, x: ArrayLike, lengths: ArrayLike | None = None
+) -> dict[str, Floats]:
     """Every signal of a file of ``export_float`` for values x (N, T, n_in).
 
     Returns ``logits``, ``y``, and ``layer k h`` and ``layer k c``, k from 1, each
-    (N, T, n) whatever the file's mode: it is run step by step.  VgradError if it is
-    not such a file, ValueError if x does not fit.
+    (N, T, n) whatever the file's mode: it is run step by step.  Of a file with a
+    reversed layer ``logits`` and ``y`` alone, of whole sequences that end at
+    ``lengths`` (N,), where there is one output, at every step.  VgradError if it is not
+    such a file, ValueError if x does not fit.
     """
     values = np.asarray(x, np.float32)
     run = _float_session(Path(path))
@@ -134,6 +138,8 @@ def run_float(path: str | Path, x: ArrayLike) -> dict[str, Floats]:
         raise ValueError(
             f"{path}: x must be (N, T, {n_in}), T >= 1, it is {values.shape}"
         )
+    if "whole" in run.get_modelmeta().custom_metadata_map:
+        return _whole_float(path, run, values, lengths)
     names = [output.name for output in run.get_outputs()]
     steps: list[dict[str, Any]] = []
     state: dict[str, Any] = {}
@@ -151,6 +157,24 @@ def run_float(path: str | Path, x: ArrayLike) -> dict[str, Floats]:
         signal: np.stack([out[k].reshape(n, -1) for out in steps], 1).astype(np.float64)
         for signal, k in signals.items()
     }
+
+
+def _whole_float(
+    path: str | Path, run: Any, x: Any, lengths: ArrayLike | None
+) -> dict[str, Floats]:
+    """Logits and y, (N, T, n_out), 0 behind each sequence's end."""
+    N, T = x.shape[:2]
+    ends = np.broadcast_to(T if lengths is None else np.asarray(lengths), (N,))
+    signals: dict[str, Floats] = {}
+    for n, end in enumerate(ends):
+        try:
+            found = run.run(["logits", "y"], {"x": x[n : n + 1, :end]})
+        except Exception as error:
+            raise _refused(path, error) from None
+        for name, values in zip(("logits", "y"), found, strict=True):
+            signal = signals.setdefault(name, np.zeros((N, T, values.shape[-1])))
+            signal[n, :end] = values[0]
+    return signals
 
 
 def _float_session(path: Path) -> Any:

@@ -7,14 +7,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyvgrad.calibrate import (
+    MAX_CLIP,
+    METHODS,
+    WEIGHT_LIMIT,
+    Exponents,
+    Grid,
+    calibrate,
+    check_exponents,
+    default_exponents,
+    free_exp,
+    weights_exp,
+)
 from pyvgrad.cells import Layer, Readout, Shape
 from pyvgrad.fixed import half_up
-from pyvgrad.model import Params, check_params, forward
+from pyvgrad.model import Params, check_params
 from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout
 
 Floats = NDArray[np.float64]
 
-_WEIGHT_LIMIT = {16: 32767, 8: 127}
 _INT32 = (-(2**31), 2**31 - 1)
 _MAX_SHIFT = 31
 _ZERO_SHIFT = 16  # of a gate whose weights and biases are all zero
@@ -29,68 +40,60 @@ def quantize(
     h_exp: int = 11,
     calibration: NDArray[Any] | None = None,
     lengths: NDArray[Any] | None = None,
+    exponents: Exponents | None = None,
+    weights: str = "minmax",
 ) -> QModel:
     """Round a float model to integers.
 
     ``calibration`` x (N, T, n_in) sets the exponents of unbounded signals; steps from
     ``lengths`` (N,) on, where given, do not count.  Without it they are ``h_exp`` for
-    states, 11 for linear outputs, and 9 for the logits of a softmax.
+    states, 11 for linear outputs, and 9 for the logits of a softmax.  ``exponents``,
+    such as calibrate.calibrate chooses, hold instead of all these.  ``weights`` is the
+    method for weights, one of calibrate.METHODS.
 
     ValueError for parameters that do not fit the shape, that are not finite, or that
     are too large for the integers.
     """
     exps_fit = all(0 <= e <= 14 for e in (x_exp, h_exp))
-    if weight_bits not in _WEIGHT_LIMIT or not exps_fit:
+    if weight_bits not in WEIGHT_LIMIT or not exps_fit:
         raise ValueError(
             "weights have 8 or 16 bits, x_exp and h_exp are 0 to 14, "
             f"not {weight_bits}, {x_exp} and {h_exp}"
         )
     check_params(shape, params)
     _refuse_not_finite(params)
-    h_exps, logit_exp = _signal_exps(shape, params, h_exp, calibration, lengths)
-    if shape.readout is None:
-        h_exps = _one_y_exp(shape, h_exps)
-
-    def below(index: int) -> Ints:
-        sources = [(h_exps[k], shape.layers[k].n) for k in shape.below(index)]
-        exps, sizes = zip(*sources or [(x_exp, shape.n_in)], strict=True)
-        return np.repeat(exps, sizes)
-
+    if weights not in METHODS:
+        raise ValueError(f"the method for weights is one of {METHODS}, not {weights}")
+    if exponents is None:
+        exponents = default_exponents(shape, x_exp, h_exp)
+        if calibration is not None:
+            exponents = calibrate(shape, params, calibration, lengths, x_exp=x_exp)
+    check_exponents(shape, exponents)
+    grid = Grid(weight_bits, weights)
     layers = [
         _layer(
             layer,
             p,
-            h_exps[k],
-            below(k),
-            bits=weight_bits,
+            exponents.h[k],
+            exponents.below(shape, k),
+            grid=grid,
             where=f"layer {k + 1}",
         )
         for k, (layer, p) in enumerate(zip(shape.layers, params["layers"], strict=True))
     ]
     readout = None
     if shape.readout is not None:
-        x = np.full(shape.readout.shortcuts, x_exp)
-        columns = np.concatenate([below(len(layers)), x])
+        x = np.full(shape.readout.shortcuts, exponents.x)
+        columns = np.concatenate([exponents.below(shape, len(layers)), x])
         readout = _readout(
-            shape.readout, params["readout"], logit_exp, columns, weight_bits
+            shape.readout, params["readout"], exponents.logits, columns, grid
         )
-    return QModel(shape, tuple(layers), readout, weight_bits, x_exp, x_exp)
+    return QModel(shape, tuple(layers), readout, weight_bits, exponents.x, exponents.x)
 
 
 def signal_exp(largest: float) -> int:
     """An unbounded signal's exponent: clamp(floor(log2(32767 / max)) - 1, 0, 14)."""
-    if largest == 0.0:
-        return 14
-    # frexp: 32767 / max = m 2^e with m in [1/2, 1), so the floor of log2 is e - 1
-    _, e = np.frexp(32767.0 / largest)
-    return int(np.clip(int(e) - 2, 0, 14))
-
-
-def _one_y_exp(shape: Shape, h_exps: list[int]) -> list[int]:
-    """The exponents, where both halves of the last layer are y, which has one."""
-    bounded = any(shape.layers[k].bounded for k in shape.top)
-    one = 14 if bounded else min(h_exps[k] for k in shape.top)
-    return [one if k in shape.top else e for k, e in enumerate(h_exps)]
+    return free_exp(largest, 1)
 
 
 def _refuse_not_finite(params: Params) -> None:
@@ -107,46 +110,8 @@ def _refuse_not_finite(params: Params) -> None:
                     )
 
 
-def _signal_exps(
-    shape: Shape,
-    params: Params,
-    h_exp: int,
-    calibration: NDArray[Any] | None,
-    lengths: NDArray[Any] | None,
-) -> tuple[list[int], int]:
-    """(h_exp of each layer, logit_exp)."""
-    bounded = [layer.bounded for layer in shape.layers]
-    h_exps = [14 if b else h_exp for b in bounded]
-    logit_exp = {"linear": 11, "logistic": 11, "softmax": 9}[shape.output]
-    free_logits = shape.readout is not None and shape.output != "logistic"
-    if calibration is None or (all(bounded) and not free_logits):
-        return h_exps, logit_exp
-    x = np.asarray(calibration, np.float64)
-    if x.ndim != 3 or not x.size or x.shape[2] != shape.n_in:
-        raise ValueError(f"calibration x is (N, T, {shape.n_in}), not {x.shape}")
-    run = forward(shape, params, x, lengths=lengths)
-    ends = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
-    valid = np.arange(x.shape[1]) < ends[:, None]
-
-    def largest(signal: Floats) -> float:
-        top = float(np.abs(signal[valid]).max(initial=0.0))
-        if not np.isfinite(top):
-            raise ValueError("the model's signals overflow on the calibration data")
-        return top
-
-    for index, p in enumerate(params["layers"]):
-        if not bounded[index]:
-            start = float(np.abs(p.get("h0", np.zeros(1))).max())
-            signals = run.layers[index]
-            # What plus_rnn gives lies between p and u, which have its exponent too.
-            names = ("p", "u") if "out" in signals else ("h",)
-            top = max(largest(signals[k]) for k in names)
-            h_exps[index] = signal_exp(top if "out" in signals else max(start, top))
-    return h_exps, signal_exp(largest(run.logits)) if free_logits else logit_exp
-
-
 def _layer(
-    layer: Layer, p: Params, h_exp: int, below: Ints, *, bits: int, where: str
+    layer: Layer, p: Params, h_exp: int, below: Ints, *, grid: Grid, where: str
 ) -> QLayer:
     q = QLayer(layer, h_exp, {}, {}, {}, *_initial_state(layer, p, h_exp, where))
     columns = {gate: q.column_exps(gate, below) for gate in layer.gates}
@@ -157,13 +122,13 @@ def _layer(
             b,
             columns[gate],
             q.argument_exp(gate),
-            bits=bits,
+            grid=grid,
             where=f"{where}, gate {gate}",
         )
     for gate in layer.row.joined:
         q.exps[gate] = np.min([q.exps[k] for k in layer.row.joined], axis=0)
     for gate, (w, b) in maps.items():
-        q.weights[gate], biases = _rounded(w, b, columns[gate], q.exps[gate])
+        q.weights[gate], biases = _rounded(w, b, columns[gate], q.exps[gate], grid)
         if biases is not None:
             q.biases[gate] = biases
     return q
@@ -201,14 +166,14 @@ def _initial_state(
 
 
 def _readout(
-    r: Readout, p: Params, logit_exp: int, columns: Ints, bits: int
+    r: Readout, p: Params, logit_exp: int, columns: Ints, grid: Grid
 ) -> QReadout:
     w = np.asarray(p["W"], np.float64)
     if r.shortcuts:
         w = np.concatenate([w, np.asarray(p["V"], np.float64)], axis=1)
     b = np.asarray(p["b"], np.float64) if r.biases else None
-    exps = _exps(w, b, columns, logit_exp, bits=bits, where="the readout")
-    return QReadout(r, logit_exp, exps, *_rounded(w, b, columns, exps))
+    exps = _exps(w, b, columns, logit_exp, grid=grid, where="the readout")
+    return QReadout(r, logit_exp, exps, *_rounded(w, b, columns, exps, grid))
 
 
 def _exps(
@@ -217,26 +182,38 @@ def _exps(
     columns: Ints,
     arg: int,
     *,
-    bits: int,
+    grid: Grid,
     where: str,
 ) -> Ints:
     """E of each row of one map, (rows,): one a map, or one a row at 8 bits."""
-    rows = [slice(k, k + 1) for k in range(len(w))] if bits == 8 else [slice(None)]
+    rows = [slice(k, k + 1) for k in range(len(w))] if grid.bits == 8 else [slice(None)]
     exps = np.zeros(len(w), np.int64)
     for s in rows:
         part = None if b is None else b[s]
-        exps[s] = _accumulator_exp(
-            w[s], part, columns, arg, limit=_WEIGHT_LIMIT[bits], where=where
-        )
+        e = _accumulator_exp(w[s], part, columns, arg, limit=grid.limit, where=where)
+        if grid.method != "minmax":
+            e = _clipping_exp(w[s], part, columns, (e, arg + _MAX_SHIFT), grid)
+        exps[s] = e
     return exps
 
 
 def _rounded(
-    w: Floats, b: Floats | None, columns: Ints, exps: Ints
+    w: Floats, b: Floats | None, columns: Ints, exps: Ints, grid: Grid
 ) -> tuple[Ints, Ints | None]:
-    """Weights and biases as integers."""
-    weights = half_up(np.ldexp(w, exps[:, None] - columns))
+    """Weights and biases as integers, weights clamped where E was chosen so."""
+    steps = np.clip(np.ldexp(w, exps[:, None] - columns), -grid.limit, grid.limit)
+    weights = half_up(steps)
     return weights, None if b is None else half_up(np.ldexp(b, exps))
+
+
+def _clipping_exp(
+    w: Floats, b: Floats | None, columns: Ints, bounds: tuple[int, int], grid: Grid
+) -> int:
+    """E from the largest without a clamp on, where no bias is clamped either."""
+    low, high = bounds[0], min(bounds[1], bounds[0] + MAX_CLIP)
+    while b is not None and not _rounds_into(np.ldexp(b, high), *_INT32):
+        high -= 1
+    return weights_exp(grid, w, columns, range(low, high + 1))
 
 
 def _accumulator_exp(

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pyvgrad.blob import pack
+from pyvgrad.calibrate import Exponents, Ranges, calibrate, input_exp
 from pyvgrad.cells import Shape
 from pyvgrad.defaults import Settings
 from pyvgrad.intmodel import IntModel
 from pyvgrad.model import Params
+from pyvgrad.qat import Rounding
 from pyvgrad.qmodel import QModel
 from pyvgrad.quantize import quantize
+from pyvgrad.refine import Refined, quantized, refine
 from pyvgrad.signals import to_signals
 from pyvgrad.tasks import Outputs, Sequences, Task
 from pyvgrad.train import Progress, TrainResult, train_task
 
+_REFINE = 1  # tells the exemplars of a fine-tuning from the training's
+
 
 @dataclass(frozen=True)
 class Solution:
-    """A float training, and the integers it was stopped for."""
+    """A float training, and the integers it was stopped for.
+
+    ``refined`` says what quantization-aware training made of it, None without.
+    """
 
     result: TrainResult
     model: QModel
     blob: bytes
+    refined: Refined | None = None
 
 
 def calibration(task: Task) -> Sequences:
@@ -33,28 +42,28 @@ def calibration(task: Task) -> Sequences:
     return next(iter(task.checks.values()))
 
 
-def input_exp(data: Sequences) -> int:
-    """The largest exponent, 14 at most, on which no input is clamped.
-
-    ValueError for inputs that no exponent fits.
-    """
-    limit = float(np.abs(data.x).max(initial=0.0))
-    if limit > 32767:
-        raise ValueError(f"an input is {limit:g}; scale inputs into +-32767")
-    return int(np.clip(np.floor(np.log2(32767 / limit)), 0, 14)) if limit else 14
-
-
-def integers(task: Task, shape: Shape, params: Params, weight_bits: int) -> QModel:
+def integers(
+    task: Task,
+    shape: Shape,
+    params: Params,
+    weight_bits: int,
+    ranges: Ranges | None = None,
+) -> QModel:
     """Quantize with the task's own sequences as calibration."""
-    data = calibration(task)
+    ranges = Ranges() if ranges is None else ranges
     return quantize(
         shape,
         params,
         weight_bits=weight_bits,
-        x_exp=input_exp(data),
-        calibration=data.x,
-        lengths=data.lengths,
+        exponents=exponents(task, shape, params, ranges),
+        weights=ranges.of_weights,
     )
+
+
+def exponents(task: Task, shape: Shape, params: Params, ranges: Ranges) -> Exponents:
+    """What the task's own sequences choose."""
+    data = calibration(task)
+    return calibrate(shape, params, data.x, data.lengths, ranges)
 
 
 def integer_outputs(model: QModel) -> Callable[[Sequences], Outputs]:
@@ -76,20 +85,30 @@ def solve(
     seed: int,
     *,
     weight_bits: int = 16,
+    ranges: Ranges | None = None,
+    qat: bool = False,
     progress: Progress | None = None,
 ) -> Solution:
     """Train until the quantized model meets the task's criterion, or to the limit.
 
-    ``result.success`` says which.  ValueError where the shape does not fit the task or
-    the weights have grown beyond the integers.
+    ``ranges`` says how exponents are chosen.  With ``qat`` the model is then trained on
+    for its integers (refine.refine), and kept where that lowers their loss and does not
+    lose the criterion.  ``result.success`` says whether it is met.  ValueError where
+    the shape does not fit the task or the weights have grown beyond the integers.
     """
     if weight_bits not in (8, 16):
         raise ValueError(f"weights have 8 or 16 bits, not {weight_bits}")
-    input_exp(calibration(task))  # refuses inputs that do not fit before the work
+    ranges = Ranges() if ranges is None else ranges
+    if qat and ranges.of_weights == "percentile":
+        raise ValueError("training for integers takes weights by minmax or mse")
+    input_exp(calibration(task).x)  # refuses inputs that do not fit before the work
+
+    def right(params: Params) -> bool:
+        model = integers(task, shape, params, weight_bits, ranges)
+        return task.solved(integer_outputs(model))
 
     def stop(params: Params, sequences: int, loss: float) -> bool:
-        model = integers(task, shape, params, weight_bits)
-        return task.solved(integer_outputs(model))
+        return right(params)
 
     result = train_task(task, shape, settings, seed, stop=stop, progress=progress)
     if not np.isfinite(result.losses[-1]):
@@ -97,5 +116,24 @@ def solve(
             f"the loss of {task.name} is not finite after {result.sequences} "
             "sequences; take a smaller rate or clip"
         )
-    model = integers(task, shape, result.params, weight_bits)
-    return Solution(result, model, pack(model))
+    model = integers(task, shape, result.params, weight_bits, ranges)
+    if not qat:
+        return Solution(result, model, pack(model))
+    chosen = exponents(task, shape, result.params, ranges)
+    rounding = Rounding(weight_bits, chosen, ranges.of_weights)
+    refined = refine(
+        shape,
+        result.params,
+        task.draw,
+        settings,
+        np.random.default_rng([seed, _REFINE]),
+        rounding=rounding,
+        data=calibration(task),
+        progress=progress,
+    )
+    tried = quantized(shape, refined.params, rounding)
+    success = task.solved(integer_outputs(tried))
+    if success or not result.success:
+        result = replace(result, params=refined.params, success=success)
+        model = tried
+    return Solution(result, model, pack(model), refined)

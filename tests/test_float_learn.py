@@ -11,8 +11,10 @@ import pytest
 from test_model import SHAPES
 
 from pyvgrad import learn as integers
+from pyvgrad.cells import CELLS
 from pyvgrad.float_asked import FloatAsked
 from pyvgrad.float_learn import (
+    TWINS,
     learn_float,
     make_chunk,
     padded,
@@ -87,6 +89,12 @@ def test_a_tape_of_the_whole_sequence_is_jax_grad(name):
     after = learnt(shape, TBPTT, params, lesson(x, y, mask))
     _, g = value_and_grad(shape, "mse")(params, x[None], y[None], mask[None])
     assert_moved(params, after, g)
+
+
+@pytest.mark.parametrize("cell", [c for c in CELLS if c not in TWINS])
+def test_cells_without_a_float_twin_are_refused_by_name(cell):
+    with pytest.raises(ValueError, match=f"forward {cell} has no twin"):
+        make_chunk(SHAPES[cell], TBPTT, {})
 
 
 @pytest.mark.usefixtures("float64")

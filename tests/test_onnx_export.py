@@ -557,6 +557,22 @@ def test_float_file_streams_through_its_own_states():
         state = {f"{k}_in": v for k, v in out.items() if k not in ("y", "logits")}
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_run_float_gives_the_outputs_of_whole_sequences(mode, tmp_path):
+    shape, params = reversed_model(["gru", "plus_rnn"], mode, 1)
+    write(tmp_path / "m.onnx", export_float(shape, params))
+    x = np.random.default_rng(3).uniform(-1, 1, (2, 6, 3))
+    lengths = np.array([6, 4])
+    got = run_float(tmp_path / "m.onnx", x, lengths)
+    want = forward(shape, params, x, lengths=lengths)
+    assert got.keys() == {"y", "logits"}
+    for n, end in enumerate(lengths):
+        steps = slice(0, end) if mode == "sequence" else slice(end - 1, end)
+        for name, signal in got.items():
+            expected = getattr(want, name)[n, steps]
+            np.testing.assert_allclose(signal[n, steps], expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("mode", ["sequence", "last"])
 def test_run_float_gives_every_signal_of_every_step(mode, tmp_path):
     fields = Fields("4s-2", "2s-1", feedback=True)

@@ -11,17 +11,20 @@ PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
     "errors units fixed tasks.task learning tasks.lesson lab",
+    "cell_table",
     "cells",
     "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
     "page progress",
     "model tasks.order tasks.adding report_learning",
-    "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
-    "intloss intgate intcells intslopes",
-    "onnx_fixed blob defaults intback intupdate float_maps results_page",
+    "calibrate",
+    "bounds rounded tasks optim grad signals state dequantize quantize blob_format "
+    "onnx_build tensors intloss intgate intcells intslopes",
+    "onnx_fixed blob defaults qat intback intupdate float_maps results_page",
     "link executor intwhole recipes intmethods float_tape float_traces "
     "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
-    "solve header onnx_layers native_run native_train intlearn long_run",
+    "qreport refine header onnx_layers native_run native_train intlearn long_run",
+    "solve",
     "onnx_export recall firmware underflow",
     "onnx_run",
     "board underflow_page",
@@ -55,6 +58,7 @@ ONLY_IN = {
         "float_traces",
         "grad",
         "optim",
+        "qat",
         "train",
     },
     "optax": {"optim"},

@@ -38,7 +38,7 @@ static int weights_ok(const uint8_t *blob, const vg_map *m)
     const uint8_t *p = blob + m->weights;
 
     for (uint32_t row = 0; row < m->rows; row++)
-        for (uint32_t j = 0; j < m->stride; j++, p += size) {
+        for (uint32_t j = 0; j < vg_stride(m); j++, p += size) {
             const uint32_t w = size == 2 ? get16(p) : (uint32_t)p[0] << 8;
             if (w == 0x8000 || (j >= m->columns && w))
                 return 0;
