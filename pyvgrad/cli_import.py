@@ -61,7 +61,7 @@ def import_(
             f"pyvgrad: calibrated on random inputs (normal, seed {seed}); give your "
             "own with --calibrate X.npz"
         )
-        x = random_inputs(model, np.random.default_rng(seed), sequences=64)
+        x = random_inputs(model, np.random.default_rng(seed))
         data = Dataset(x, np.full(len(x), x.shape[1]), None)
     q, fit = to_integers(model, data.x, data.lengths, weights)
     blob = blobs.pack(q)

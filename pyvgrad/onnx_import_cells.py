@@ -38,7 +38,8 @@ class Run:
 
     ``W`` {gate: (n, columns read)}, ``U`` {gate: (n, n)}, ``P`` {gate: (n,)},
     ``b`` {gate: (n,)}; ``reading`` maps its sources to the columns.  ``start`` has h0
-    and c0 where they are not zero.  ``own_end`` is the step after which it is done, in
+    and c0 where they are not zero, ``fed`` the elements of h and c, (N, n), that are
+    inputs of the graph.  ``own_end`` is the step after which it is done, in
     the time of the input; ``lengths`` the graph's input of the sequences' lengths.
     """
 
@@ -53,6 +54,7 @@ class Run:
     P: Mapping[str, Floats]
     b: Mapping[str, Floats]
     start: Mapping[str, Floats]
+    fed: Mapping[str, Symbols]
     lengths: Input | None
 
 
@@ -134,11 +136,11 @@ def _direction(
     lengths = _lengths(sources, call, steps, batch)
     if lengths is not None and flipped:
         raise UnclearError("it reads a reversed sequence and has lengths, too")
+    start, fed = _states(sources, call, index, directions, size, notes)
     run = Run(
         cell=cell, n=size, where=call.where, reverse=backwards,
         own_end=0 if backwards else steps - 1, reading=reading,
-        start=_start(sources, call, index, directions, size, notes),
-        lengths=lengths, **gates,
+        start=start, fed=fed, lengths=lengths, **gates,
     )  # fmt: skip
     h = sources.add(Hidden((steps, batch, size), run)).ids()
     c = sources.add(End((batch, size), run, cell=True)).ids()
@@ -194,43 +196,43 @@ def _lengths(sources: Sources, call: Call, steps: int, batch: int) -> Input | No
     return source
 
 
-def _start(
+def _states(
     sources: Sources,
     call: Call,
     index: int,
     directions: int,
     size: int,
     notes: list[str],
-) -> dict[str, Floats]:
-    """h0 and c0 of one direction, (n,), as far as they are not zero."""
-    start = {}
+) -> tuple[dict[str, Floats], dict[str, Symbols]]:
+    """h0 and c0 of one direction, (n,), that are not zero; h and c that are inputs."""
+    start, fed = {}, {}
     batch = call.x.shape[1]
     for letter in "hc" if call.kind == "LSTM" else "h":
         name = f"initial_{letter}"
         value = call.values.get(name)
-        if isinstance(value, Symbols):
-            value = _given_state(sources, value, name, notes)
         if value is None:
             continue
-        given: NDArray[Any] = np.asarray(value, np.float64)
-        if given.shape != (directions, batch, size):
-            raise UnclearError(f"its {name} has shape {given.shape}")
+        if value.shape != (directions, batch, size):
+            raise UnclearError(f"its {name} has shape {value.shape}")
+        if isinstance(value, Symbols) and sources.kinds(value):
+            _note_state(sources, value, name, notes)
+            fed[letter] = value.rows(np.array(index))
+            continue
+        given: NDArray[Any] = np.asarray(
+            value.offset if isinstance(value, Symbols) else value, np.float64
+        )
         if (given != given[:, :1]).any():
             raise UnclearError(f"its {name} differs from sequence to sequence")
         if not np.isfinite(given).all():
             raise UnclearError(f"its {name} holds NaN or infinity; train it again")
         if given[index].any():
             start[f"{letter}0"] = given[index, 0]
-    return start
+    return start, fed
 
 
-def _given_state(
-    sources: Sources, value: Symbols, name: str, notes: list[str]
-) -> NDArray[Any] | None:
-    """An initial state that is not a constant: zeros where it is the graph's input."""
+def _note_state(sources: Sources, value: Symbols, name: str, notes: list[str]) -> None:
+    """Say that an input of the graph is a state.  UnclearError if it is none."""
     kinds = sources.kinds(value)
-    if not kinds:
-        return value.offset
     if not all(isinstance(kind, Input) for kind in kinds):
         raise UnclearError(
             f"its {name} is another layer's state; pyvgrad has no such models, "
@@ -240,4 +242,3 @@ def _given_state(
     note = f"input {names} is a state: the blob keeps it itself, from zeros"
     if note not in notes:
         notes.append(note)
-    return None

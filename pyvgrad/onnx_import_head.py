@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class Found:
     """A model that an output of the graph is.
 
     ``x`` is the input it reads, ``lengths`` that of the sequences' lengths or None.
+    ``fed`` are the states of each layer that are inputs of the graph, by letter.
     ``order`` (N, steps, n_out) says where in the flat output y is, one step in the
     modes last and final; ``log`` whether the output is the logarithm of y.
     """
@@ -42,9 +44,9 @@ class Found:
     params: dict[str, Any]
     x: Input
     lengths: Input | None
+    fed: list[Mapping[str, Symbols]]
     order: Ints
     log: bool
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -77,7 +79,8 @@ def find(sources: Sources, output: Symbols) -> Found:
     tree: dict[str, Any] = {"layers": params}
     readout = make_readout(rows.reading, top, x, kind, tree)
     shape = Shape(tuple(layers), readout, rows.mode)
-    return Found(shape, tree, x, lengths, rows.order, kind == "logsoftmax")
+    fed = [run.fed for group in stack for run in group]
+    return Found(shape, tree, x, lengths, fed, rows.order, kind == "logsoftmax")
 
 
 def _before_function(sources: Sources, output: Symbols) -> tuple[str, Symbols, Ints]:

@@ -129,7 +129,8 @@ def _layer(run: Run, columns: Floats, direction: str) -> tuple[Layer, dict[str, 
     try:
         layer = Layer(
             run.cell, len(columns), run.n, direction=direction,
-            cell_biases=bool(biased & cells), gate_biases=bool(biased & gates),
+            cell_biases=bool(biased & cells),
+            gate_biases=bool(biased & gates) or not gates,
         )  # fmt: skip
     except ValueError as error:
         raise UnclearError(f"{run.where}: {error}") from None

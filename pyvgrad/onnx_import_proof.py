@@ -16,10 +16,11 @@ from pyvgrad.onnx_import_run import FloatFile
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# Of the largest |y|, at least 1: what float32 against double makes of sums over many
+# Of the largest |y|: what float32 against double makes of sums over many
 # steps; a wrong gate, order, bias or step is far beyond it.
 TOLERANCE = 1e-4
-_SEQUENCES, _STEPS = 4, 12  # of random inputs, where the file takes any
+_LEAST = 0.01  # of the largest |y|, for an output of zeros
+_SEQUENCES, _STEPS = 8, 12  # of random inputs; steps where the file takes any
 _MOST_SEQUENCES, _MOST_STEPS = 16, 200  # of the calibration data
 _AT_ONCE = 16
 
@@ -29,7 +30,7 @@ class Proof:
     """How far the file and the float model are apart.
 
     ``largest`` is the largest difference of ``values`` outputs, over the largest |y|
-    or 1; ``by`` is who ran the file.
+    seen; ``by`` is who ran the file.
     """
 
     largest: float
@@ -51,15 +52,15 @@ def prove(
 ) -> Proof:
     """Run the file and the float model on random inputs and on x (N, T, n_in).
 
-    Random inputs are normal, with the mean and deviation of x where it is given, once
-    as they are and once three times as wide.  VgradError where nothing here can run
-    the file.
+    Random inputs are normal, with the mean and deviation of x where it is given, a
+    third as wide, as they are, and three times as wide; states that are inputs of the
+    file are random then.  VgradError where nothing here can run the file.
     """
-    file = FloatFile(model)
-    largest, scale, values = 0.0, 1.0, 0
-    for batch, ends in _inputs(model, x, lengths, np.random.default_rng(seed)):
+    file, rng = FloatFile(model), np.random.default_rng(seed)
+    largest, scale, values = 0.0, _LEAST, 0
+    for batch, ends, own in _inputs(model, x, lengths, rng):
         for rows in _pieces(len(batch), model.fixed[0]):
-            got, want = _both(file, batch[rows], ends[rows])
+            got, want = _both(file, batch[rows], ends[rows], None if own else rng)
             if not np.isfinite(got).all():
                 raise VgradError(
                     f"the file gives {got[~np.isfinite(got)][0]} in {file.by}; "
@@ -75,22 +76,29 @@ def random_inputs(
     model: Imported,
     rng: np.random.Generator,
     x: Floats | None = None,
-    sequences: int | None = None,
+    sequences: int = 64,
 ) -> Floats:
     """Normal inputs (N, T, n_in), with x's mean and deviation a channel if given."""
-    batch = sequences or model.fixed[0] or _SEQUENCES
     steps = model.fixed[1] or _STEPS
-    noise = rng.normal(size=(batch, steps, model.shape.n_in))
+    noise = rng.normal(size=(sequences, steps, model.shape.n_in))
     if x is None:
         return noise
     return np.asarray(noise * x.std(axis=(0, 1)) + x.mean(axis=(0, 1)))
 
 
-def _both(file: FloatFile, x: Floats, lengths: Ints) -> tuple[Floats, Floats]:
-    """What the file and the float model give, at all steps that count, flat."""
+def _both(
+    file: FloatFile, x: Floats, lengths: Ints, rng: np.random.Generator | None
+) -> tuple[Floats, Floats]:
+    """What the file and the float model give, at all steps that count, flat.
+
+    ``rng`` draws the states that are inputs of the file; they are zeros without it.
+    """
     x = x.astype(np.float32).astype(np.float64)  # the same values on both sides
-    got, model = file.run(x, lengths), file.model
-    y = forward(model.shape, model.params, x, lengths=lengths).y
+    model, given, state = file.model, None, None
+    if rng is not None:
+        given, state = file.random_states(x.shape[0], x.shape[1], rng)
+    got = file.run(x, lengths, given)
+    y = forward(model.shape, model.params, x, state, lengths).y
     if model.shape.mode == "sequence":
         counts = np.arange(x.shape[1]) < lengths[:, None]
         return got[counts].ravel(), y[counts].ravel()
@@ -99,23 +107,23 @@ def _both(file: FloatFile, x: Floats, lengths: Ints) -> tuple[Floats, Floats]:
 
 def _inputs(
     model: Imported, x: Floats | None, lengths: Ints | None, rng: np.random.Generator
-) -> Iterator[tuple[Floats, Ints]]:
-    """Sequences and their lengths."""
-    for width in (1.0, 3.0):
-        noise = width * random_inputs(model, rng, x)
+) -> Iterator[tuple[Floats, Ints, bool]]:
+    """Sequences, their lengths, and whether they are the user's own."""
+    for width in (1 / 3, 1.0, 3.0):
+        noise = width * random_inputs(model, rng, x, _SEQUENCES)
         batch, steps = noise.shape[:2]
-        yield noise, np.full(batch, steps)
+        yield noise, np.full(batch, steps), False
         if model.has_lengths:
-            yield noise, rng.integers(1, steps + 1, batch)
+            yield noise, rng.integers(1, steps + 1, batch), False
     if x is None:
         return
     x, steps = x[:_MOST_SEQUENCES], model.fixed[1] or min(x.shape[1], _MOST_STEPS)
     repeats = -(-steps // x.shape[1])
     x = np.tile(x, (1, repeats, 1))[:, :steps]
     if model.has_lengths and lengths is not None:
-        yield x, np.minimum(lengths[: len(x)], steps)
+        yield x, np.minimum(lengths[: len(x)], steps), True
         return
-    yield x, np.full(len(x), steps)
+    yield x, np.full(len(x), steps), True
 
 
 def _pieces(count: int, fixed: int | None) -> Iterator[Ints]:

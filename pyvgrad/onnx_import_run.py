@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from pyvgrad.errors import VgradError
+from pyvgrad.model import State, initial_state
 from pyvgrad.onnx_build import IR_VERSION, helper
 from pyvgrad.onnx_import import Imported, Resolved
 from pyvgrad.onnx_import_symbols import Floats, Ints
@@ -47,18 +48,44 @@ class FloatFile:
             raise _no_runner(error) from None
         self._run = lambda feeds: ready.run([self.model.output], feeds)[0]
 
-    def run(self, x: Floats, lengths: Ints) -> Floats:
+    def run(
+        self, x: Floats, lengths: Ints, states: Mapping[str, Floats] | None = None
+    ) -> Floats:
         """Y of sequences x (N, T, n_in): (N, T, n_out), (N, 1, n_out) but in sequence.
 
-        N and T are those that the file takes.  States that are inputs are zeros.
+        N and T are those that the file takes.  ``states`` are values of the inputs that
+        are states, as ``random_states`` makes them; without them they are zeros.
         """
-        size = x.shape[0], x.shape[1]
-        if size not in self._resolved:
-            self._resolved[size] = self.model.resolve(*size)
-        r = self._resolved[size]
-        out = self._call({k: _fed(r, k, x, lengths) for k in r.shapes})
+        r = self._sized(*x.shape[:2])
+        given = states or {}
+        out = self._call({k: _fed(r, k, x, lengths, given) for k in r.shapes})
         y = np.asarray(out, np.float64).ravel()[r.found.order]
         return np.exp(y) if r.found.log else y
+
+    def random_states(
+        self, batch: int, steps: int, rng: np.random.Generator
+    ) -> tuple[dict[str, Floats], State]:
+        """Values in +-1 for the inputs that are states, and the model's state of them.
+
+        The values by the input's name, the state as ``forward`` takes it.
+        """
+        r = self._sized(batch, steps)
+        inputs = r.interpreter.inputs
+        others = [k for k in inputs if inputs[k] not in (r.found.x, r.found.lengths)]
+        drawn = {k: rng.uniform(-1.0, 1.0, r.shapes[k]) for k in others}
+        every = np.zeros(max(int(v.ids().max()) for v in inputs.values()) + 1)
+        for name, values in drawn.items():
+            every[inputs[name].ids().ravel()] = values.ravel()
+        state = initial_state(self.model.shape, self.model.params, (batch,))
+        for layer, fed in zip(state, r.found.fed, strict=True):
+            for letter, s in fed.items():
+                layer[letter] = every[s.ids] * s.scale + s.offset
+        return drawn, state
+
+    def _sized(self, batch: int, steps: int) -> Resolved:
+        if (batch, steps) not in self._resolved:
+            self._resolved[batch, steps] = self.model.resolve(batch, steps)
+        return self._resolved[batch, steps]
 
     def _call(self, feeds: dict[str, Any]) -> Any:
         try:
@@ -113,8 +140,10 @@ def _transpose(x: str, y: str, perm: list[int]) -> Any:
     return helper.make_node("Transpose", [x], [y], name=y, perm=perm)
 
 
-def _fed(r: Resolved, name: str, x: Floats, lengths: Ints) -> NDArray[Any]:
-    """An input of the file: x in its order, the lengths, or zeros of a state."""
+def _fed(
+    r: Resolved, name: str, x: Floats, lengths: Ints, states: Mapping[str, Floats]
+) -> NDArray[Any]:
+    """An input of the file: x in its order, the lengths, or a state."""
     source = r.interpreter.inputs[name]
     value = r.interpreter.values[name]
     dtype, shape = value.dtype, r.shapes[name]
@@ -123,4 +152,4 @@ def _fed(r: Resolved, name: str, x: Floats, lengths: Ints) -> NDArray[Any]:
         return x.transpose(order).reshape(shape).astype(dtype)
     if source is r.found.lengths:
         return lengths.reshape(shape).astype(dtype)
-    return np.zeros(shape, dtype)
+    return states.get(name, np.zeros(shape)).astype(dtype)

@@ -7,6 +7,7 @@ the tests here see that it can say no.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -126,21 +127,36 @@ def test_a_file_fixed_to_its_sizes_says_so():
     assert "the file is fixed to 6 steps, the blob takes any number" in model.notes
 
 
-@pytest.mark.parametrize("cell", ["lstm", "rnn_tanh", "rnn_sigmoid", "rnn_relu"])
+STANDARD = [
+    "rnn_tanh",
+    "rnn_sigmoid",
+    "rnn_relu",
+    "lstm",
+    "lstm_coupled",
+    "lstm_peephole",
+    "gru",
+    "gru_reset_before",
+]
+
+
+@pytest.mark.parametrize("cell", STANDARD)
 def test_a_float_file_of_pyvgrad_comes_back_as_it_was(cell):
-    for seed in range(6):
-        rng = np.random.default_rng(seed)
-        q = random_qmodel(rng, cell=cell, block=1, mode="sequence")
+    for seed in range(8):
+        rng = np.random.default_rng([seed, len(cell)])
+        q = random_qmodel(rng, cell=cell, block=1)
         params = init_params(q.shape, rng, scale=0.4)
-        if any(v.direction != "forward" for v in q.shape.layers):
-            continue
+        for layer, p in zip(q.shape.layers, params["layers"], strict=True):
+            if seed % 2 and layer.direction == "forward":
+                p["h0"] = rng.uniform(-1, 1, layer.n)
         model = take_in(export_float(q.shape, params))
-        assert [v.cell for v in model.shape.layers] == [cell] * len(q.shape.layers)
-        for name in "WU":
-            for mine, theirs in zip(
-                params["layers"], model.params["layers"], strict=True
-            ):
-                assert equal_trees(mine[name], theirs[name])
+        final = q.shape.mode == "final" and q.shape.whole
+        mode = q.shape.mode if final or q.shape.mode != "final" else "last"
+        layers = tuple(
+            replace(v, gate_biases=True) if v.gates == "a" else v
+            for v in q.shape.layers
+        )
+        assert model.shape == replace(q.shape, layers=layers, mode=mode)
+        assert equal_trees(params, model.params)
 
 
 # ---- variants of the nodes ---------------------------------------------------
@@ -232,6 +248,19 @@ def test_states_that_are_inputs_are_left_to_the_blob():
     model = take_in(one_node("LSTM", {}, [("l", None), ("h", "h"), ("c", "c")]))
     assert "input 'h' is a state: the blob keeps it itself, from zeros" in model.notes
     assert "h0" not in model.params["layers"][0]
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_a_file_of_one_step_is_proven_with_random_states(kind):
+    states = [("l", None), ("h", "h"), ("c", "c")][: 2 + (kind == "LSTM")]
+    proto = one_node(kind, {}, states, batch=1)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model = take_in(proto)
+    assert (model.fixed, model.shape.mode) == ((1, 1), "sequence")
+    layer = model.params["layers"][0]
+    for gate, U in layer["U"].items():  # which zero states would not reach
+        params = {"layers": [layer | {"U": layer["U"] | {gate: U + 0.01}}]}
+        assert not prove(with_params(model, model.shape, params)).ok, gate
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
