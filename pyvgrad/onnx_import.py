@@ -8,7 +8,7 @@ to be the same function as the file; ``onnx_import_proof.py`` checks that.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +122,9 @@ def _resolve(
             raise UnclearError("it does not depend on the input")
         return Resolved(find(run.sources, value), run, shapes)
     except UnclearError as error:
-        maker = next(n for n in proto.graph.node if name in n.output)
-        raise VgradError(
-            f"{path}: output {name!r}, from {label(maker)}: {error}"
-        ) from None
+        makers = [label(node) for node in proto.graph.node if name in node.output]
+        made = f", from {makers[0]}" if makers else ""
+        raise VgradError(f"{path}: output {name!r}{made}: {error}") from None
 
 
 def _left_out(names: list[str], name: str) -> list[str]:
@@ -229,8 +228,3 @@ class _Roles:
         return tuple(
             d if isinstance(d, int) else steps if d in of_steps else batch for d in dims
         )
-
-
-def with_params(model: Imported, shape: Shape, params: Params) -> Imported:
-    """The same file with another claim of what it is (tests)."""
-    return replace(model, shape=shape, params=params)

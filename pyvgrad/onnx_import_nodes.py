@@ -104,17 +104,26 @@ class Interpreter:
             if k not in self._done:
                 self._done.add(k)
                 self._run(nodes[k])
+        if name not in self.values:
+            raise VgradError(
+                f"{self.path}: output {name!r} is none that pyvgrad computes"
+            )
         return self.values[name]
 
     def _run(self, node: Any) -> None:
-        inputs = [self.values[name] if name else None for name in node.input]
         try:
+            inputs = [self._value(name) if name else None for name in node.input]
             outputs = self._outputs(node, inputs)
         except UnclearError as error:
             raise refused(self.path, node, str(error)) from None
         for name, value in zip(node.output, outputs, strict=False):
             if name:
                 self.values[name] = value
+
+    def _value(self, name: str) -> Value:
+        if name not in self.values:
+            raise UnclearError(f"it reads {name!r}, which pyvgrad does not compute")
+        return self.values[name]
 
     def _outputs(self, node: Any, inputs: list[Value | None]) -> list[Any]:
         kind = node.op_type

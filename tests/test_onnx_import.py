@@ -20,7 +20,7 @@ from pyvgrad.blob import pack
 from pyvgrad.errors import VgradError
 from pyvgrad.native import HostExecutor
 from pyvgrad.onnx_export import export_float
-from pyvgrad.onnx_import import from_proto, with_params
+from pyvgrad.onnx_import import from_proto
 from pyvgrad.onnx_import_file import checked
 from pyvgrad.onnx_import_integers import to_integers
 from pyvgrad.onnx_import_proof import TOLERANCE, prove
@@ -260,7 +260,7 @@ def test_a_file_of_one_step_is_proven_with_random_states(kind):
     layer = model.params["layers"][0]
     for gate, U in layer["U"].items():  # which zero states would not reach
         params = {"layers": [layer | {"U": layer["U"] | {gate: U + 0.01}}]}
-        assert not prove(with_params(model, model.shape, params)).ok, gate
+        assert not prove(replace(model, params=params)).ok, gate
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -392,17 +392,17 @@ def test_the_proof_sees_every_gate_bias_and_direction(kind):
                 changed = [dict(v) for v in layers]
                 changed[k] = layer | {name: gates | {gate: array + 1e-2}}
                 params = model.params | {"layers": changed}
-                wrong = prove(with_params(model, model.shape, params))
+                wrong = prove(replace(model, params=params))
                 assert not wrong.ok, (k, name, gate)
     swapped = model.params | {"layers": layers[::-1]}
-    assert not prove(with_params(model, model.shape, swapped)).ok
+    assert not prove(replace(model, params=swapped)).ok
 
 
 def test_the_proof_runs_the_calibration_data_too():
     model = take_in(export(Net("LSTM"), "hand"))
     bias = model.params["readout"]["b"]
     readout = model.params["readout"] | {"b": bias + 3e-4}
-    near = with_params(model, model.shape, model.params | {"readout": readout})
+    near = replace(model, params=model.params | {"readout": readout})
     assert not prove(near).ok
     x = np.random.default_rng(0).normal(size=(5, 9, 3))
     assert prove(model, x).values > prove(model).values
@@ -446,7 +446,7 @@ def test_a_truncated_readout_is_seen_as_too_few_bits():
     model = take_in(export(Net("RNN", attributes={"activations": ["Relu"]}), "hand"))
     readout = dict(model.params["readout"])
     readout["b"] = readout["b"] + 3000.0  # the logits' exponent falls to 2
-    wide = with_params(model, model.shape, model.params | {"readout": readout})
+    wide = replace(model, params=model.params | {"readout": readout})
     x = np.random.default_rng(9).normal(size=(8, 11, 3))
     reasons = to_integers(wide, x, np.full(8, 11), 16)[1].reasons()
     assert len(reasons) == 1

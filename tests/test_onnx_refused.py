@@ -418,6 +418,25 @@ def one_direction(w):
     return w.op("Concat", h, w.op("Mul", h, w.constant(2.0, np.float32)), axis=-1)
 
 
+def dropout_mask(w):
+    h, mask = w.op("Dropout", w.seq("x", 0), outputs=2)
+    return w.op("Where", mask, h, h)
+
+
+def the_input(w):
+    w.seq("x", 0)
+    return "x"
+
+
+def a_constant(w):
+    w.seq("x", 0)
+    return w.op("Identity", w.draw("V", 1, 1, 1))
+
+
+def later_steps(w):
+    return w.seq(w.op("Slice", "x", *(w.constant([v]) for v in (1, 99, 0))), 0)
+
+
 def random_node(w):
     noise = w.op("RandomNormal", shape=[3])
     return w.seq(w.op("Add", "x", noise), 0)
@@ -451,6 +470,10 @@ def by_value(w):
         (encoder_decoder, "its initial_h is another layer's state"),
         (cell_state, "it reads the cell state c"),
         (two_steps, "not"),
+        (dropout_mask, "which pyvgrad does not compute"),
+        (the_input, "output 'x': it is the input 'x'"),
+        (a_constant, "it does not depend on the input"),
+        (later_steps, "in an order that is not sequences, steps"),
         (random_node, "(RandomNormal): it is random"),
         (squared, "(Mul): it combines two signals"),
         (by_value, "(Cast): it casts float32 to int64"),
@@ -507,6 +530,16 @@ def test_constant_lengths_below_the_steps_are_refused():
     for k, size in enumerate((4, 2)):
         proto.graph.input[0].type.tensor_type.shape.dim[k].dim_value = size
     assert "its sequence_lens are the constant [4, 3] for 4 steps" in refusal(proto)
+
+
+def test_a_dense_layer_of_all_steps_at_once_is_refused():
+    w = Two(Net())
+    h = w.op("Transpose", w.seq("x", 0), perm=[1, 0, 2])
+    h = w.op("Reshape", h, w.constant([2, 20]))
+    proto = w.file(w.op("MatMul", h, w.draw("V", 20, 4)), 2)
+    for k, size in enumerate((4, 2)):
+        proto.graph.input[0].type.tensor_type.shape.dim[k].dim_value = size
+    assert "it reads several steps, or several sequences, at once" in refusal(proto)
 
 
 def test_symbols_by_number_are_refused():
