@@ -437,6 +437,11 @@ def later_steps(w):
     return w.seq(w.op("Slice", "x", *(w.constant([v]) for v in (1, 99, 0))), 0)
 
 
+def sequences_backwards(w):
+    h = w.op("Slice", w.seq("x", 0), *(w.constant([v]) for v in (-1, -99, 1, -1)))
+    return w.seq(h, 1, 5)
+
+
 def random_node(w):
     noise = w.op("RandomNormal", shape=[3])
     return w.seq(w.op("Add", "x", noise), 0)
@@ -473,6 +478,7 @@ def by_value(w):
         (dropout_mask, "which pyvgrad does not compute"),
         (the_input, "output 'x': it is the input 'x'"),
         (a_constant, "it does not depend on the input"),
+        (sequences_backwards, "it mixes the sequences of a batch"),
         (later_steps, "in an order that is not sequences, steps"),
         (random_node, "(RandomNormal): it is random"),
         (squared, "(Mul): it combines two signals"),
@@ -522,6 +528,27 @@ def test_the_last_step_of_padded_sequences_is_refused():
     assert "padding where a sequence is shorter; take Y_h" in refusal(lengths_file(0))
 
 
+def test_lengths_in_another_order_are_refused():
+    proto = lengths_file(1)
+    w = Two(Net())
+    ends = [w.constant([v], name=f"end{k}") for k, v in enumerate((-1, -99, 0, -1))]
+    turned = w.op("Slice", "lengths", *ends)
+    proto.graph.node[0].input[4] = turned
+    proto.graph.node.insert(0, w.nodes[0])
+    proto.graph.initializer.extend(w.initializers)
+    assert "its sequence_lens are in another order" in refusal(proto)
+
+
+def test_lengths_of_some_layers_only_are_refused():
+    w = Two(Net("GRU"))
+    y, _ = w.op("GRU", "x", *w.recurrent(0, 3), "lengths", outputs=2, hidden_size=5)
+    proto = w.file(w.seq(w.op("Squeeze", y, w.constant([1])), 1, 5))
+    proto.graph.input.append(
+        helper.make_tensor_value_info("lengths", TensorProto.INT32, ["N"])
+    )
+    assert "some of its layers have sequence_lens and some have not" in refusal(proto)
+
+
 def test_constant_lengths_below_the_steps_are_refused():
     w = Two(Net("GRU"))
     lengths = w.constant([4, 3], np.int32)
@@ -530,6 +557,74 @@ def test_constant_lengths_below_the_steps_are_refused():
     for k, size in enumerate((4, 2)):
         proto.graph.input[0].type.tensor_type.shape.dim[k].dim_value = size
     assert "its sequence_lens are the constant [4, 3] for 4 steps" in refusal(proto)
+
+
+def fixed(proto, *sizes):
+    """The same file with these sizes of the first dimensions of x."""
+    for k, size in enumerate(sizes):
+        proto.graph.input[0].type.tensor_type.shape.dim[k].dim_value = size
+    return proto
+
+
+def test_a_scale_that_differs_from_step_to_step_is_refused():
+    for shape in ((4, 1, 1), (1, 2, 1)):
+        w = Two(Net())
+        h = w.op("Mul", "x", w.constant(1.0 + np.arange(max(shape)).reshape(shape),
+                                        np.float32))  # fmt: skip
+        said = refusal(fixed(w.file(w.seq(h, 0)), 4, 2))
+        assert "it scales steps or sequences differently" in said
+
+
+def test_units_that_change_places_from_step_to_step_are_refused():
+    w = Two(Net())
+    h = w.seq("x", 0)
+    other = w.op("Gather", h, w.constant([1, 0, 2, 3, 4]), axis=2)
+    even = w.constant(np.arange(4).reshape(4, 1, 1) % 2 == 0, np.bool_)
+    proto = w.file(w.seq(w.op("Where", even, h, other), 1, 5))
+    assert "it reads other units at other steps" in refusal(fixed(proto, 4, 2))
+
+
+def per_step(same):
+    """A dense layer for each step, of the same weights or not."""
+    w = Two(Net("RNN"))
+    h = w.seq("x", 0)
+    V = w.draw("V", 5, 4)
+    steps = []
+    for t in range(4):
+        x = w.op("Gather", h, w.constant([t]), axis=0)
+        y = w.op("MatMul", x, V if same else w.draw(f"V{t}", 5, 4))
+        steps.append(w.op("Softmax", y, axis=-1))
+    return fixed(w.file(w.op("Concat", *steps, axis=0)), 4)
+
+
+def test_a_dense_layer_for_each_step_is_one_if_they_are_equal():
+    model = from_proto(checked(per_step(True), "F.onnx"), "F.onnx")
+    assert prove(model).ok
+    assert (model.shape.mode, model.shape.output) == ("sequence", "softmax")
+    assert "it is not the same function of every step" in refusal(per_step(False))
+
+
+def test_the_softmax_of_old_opsets_is_over_all_axes_that_follow():
+    for take, said in {
+        "sequence": "its softmax is not over the outputs",
+        "last": "",
+    }.items():
+        proto = export(Net(take=take, function="Softmax", opset=12), "torch_old")
+        del proto.graph.node[-1].attribute[:]
+        assert proto.graph.node[-1].op_type == "Softmax"
+        if said:
+            assert said in refusal(proto)
+        else:
+            assert prove(from_proto(checked(proto, "F.onnx"), "F.onnx")).ok
+
+
+def test_the_factors_of_a_gemm_are_folded():
+    proto = export(Net(take="last"), "torch_old")
+    [gemm] = [node for node in proto.graph.node if node.op_type == "Gemm"]
+    for attribute in gemm.attribute:
+        if attribute.name in ("alpha", "beta"):
+            attribute.f = {"alpha": 2.5, "beta": 0.5}[attribute.name]
+    assert prove(from_proto(checked(proto, "F.onnx"), "F.onnx")).ok
 
 
 def test_a_dense_layer_of_all_steps_at_once_is_refused():
