@@ -17,7 +17,15 @@ except ImportError:
     sys.stderr.write("pyvgrad: its commands need typer: pip install pyvgrad[cli]\n")
     sys.exit(2)
 
-from pyvgrad import cli_blob, cli_board, cli_import, cli_lab, cli_learn, cli_make
+from pyvgrad import (
+    cli_bench,
+    cli_blob,
+    cli_board,
+    cli_import,
+    cli_lab,
+    cli_learn,
+    cli_make,
+)
 from pyvgrad.cli_io import say
 from pyvgrad.errors import VgradError
 
@@ -54,6 +62,7 @@ _add(cli_blob.export, "export M.vg --onnx M.exact.onnx --header M.h")
 _add(cli_blob.info, "info demo/embedded-reber.vg")
 _add(cli_blob.run, "run M.vg X.npz -o Y.npz --on m4")
 _add(cli_blob.verify, "verify M.vg --x X.npz --on numpy,host,onnx,m4")
+_add(cli_bench.bench, "bench M.vg --on m0,m4")
 _add(cli_lab.lab, "lab underflow -o lab")
 _add(cli_make.flash, "flash nucleo_f446re M.vg --port /dev/ttyACM0")
 _add(

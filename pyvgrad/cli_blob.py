@@ -56,7 +56,7 @@ def describe(blob: bytes, k2: int = 32) -> dict[str, Any]:
         "mode": shape.mode,
         "weights": shape.n_weights,
         "weight_bits": model.weight_bits,
-        "macs_per_step": _macs(model),
+        "macs_per_step": model.macs,
         "blob_bytes": int.from_bytes(blob[8:12], "little"),
         "run_bytes": run_bytes,
         "state_bytes": state_bytes,
@@ -79,13 +79,8 @@ def _train_bytes(blob: bytes, output: str, k2: int) -> dict[str, int | None]:
 
 def _cell(layer: Layer) -> str:
     blocks = f" in blocks of {layer.block}" if layer.block > 1 else ""
-    return f"{layer.cell} {layer.n}{blocks}"
-
-
-def _macs(model: QModel) -> int:
-    matrices = [w for q in model.layers for w in q.weights.values()]
-    readout = [model.readout.weights] if model.readout else []
-    return int(sum(w.size for w in matrices + readout))
+    way = "" if layer.direction == "forward" else f" {layer.direction}"
+    return f"{layer.cell} {layer.n}{blocks}{way}"
 
 
 def info(

@@ -14,6 +14,7 @@ from pyvgrad.progress import Reporter
 _LABS = {
     "underflow": "how far back integers carry an error",
     "learning": "the tasks of the papers learnt in integers, next to float",
+    "quantization": "what 8 bits cost, and what training for them gains",
     "onnx-suite": "the onnx package's own tests of recurrent nodes on the C core",
 }
 
@@ -46,7 +47,8 @@ def lab(
     """
     if name not in _LABS:
         raise ValueError(f"there is no lab {name!r}; known: {', '.join(_LABS)}")
-    if name != "learning" and any(v is not None for v in (only, seeds, first_seed)):
+    drawn = ("learning", "quantization")
+    if name not in drawn and any(v is not None for v in (only, seeds, first_seed)):
         raise ValueError(f"{name} draws nothing and has no --only, no --seeds")
     if name == "underflow":
         from pyvgrad.underflow_page import run as run_underflow
@@ -56,12 +58,28 @@ def lab(
         from pyvgrad.onnx_suite import run as run_suite
 
         found = run_suite(out)
+    elif name == "quantization":
+        if full or only is not None:
+            raise ValueError("quantization has no --full and no --only")
+        found = _quantization(out, seeds, first_seed)
     else:
         found = _learning(out, full, only, seeds, first_seed)
     files = [str(file) for file in found.files]
     result = {"rows": found.rows, "files": files}
     answer(result, as_json, [*found.lines, *files])
     return 0 if found.success else 1
+
+
+def _quantization(out: Path, seeds: int | None, first: int | None) -> Lab:
+    from pyvgrad.results_quantization import FIRST_SEED, SEEDS, run
+
+    with Reporter() as says:
+        return run(
+            out,
+            seeds=SEEDS if seeds is None else seeds,
+            first=FIRST_SEED if first is None else first,
+            says=says.update,
+        )
 
 
 def _learning(

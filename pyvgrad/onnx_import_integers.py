@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyvgrad.accuracy import Error, headline, integer_signals
+from pyvgrad.calibrate import input_exp
 from pyvgrad.intmodel import IntModel
 from pyvgrad.model import forward
 from pyvgrad.onnx_import import Imported
@@ -71,7 +72,7 @@ def to_integers(
         model.shape,
         model.params,
         weight_bits=weight_bits,
-        x_exp=_input_exp(x),
+        x_exp=input_exp(x),
         calibration=x,
         lengths=lengths,
     )
@@ -100,11 +101,3 @@ def _full_scale(q: QModel, output: Floats) -> float:
     if q.readout is None and q.y_exp == 14:
         return 2.0
     return float(output.max() - output.min()) or 1.0
-
-
-def _input_exp(x: Floats) -> int:
-    """The largest exponent, 14 at most, on which no input is clamped."""
-    limit = float(np.abs(x).max(initial=0.0))
-    if limit > 32767:
-        raise ValueError(f"an input is {limit:g}; scale inputs into +-32767")
-    return int(np.clip(np.floor(np.log2(32767 / limit)), 0, 14)) if limit else 14

@@ -10,13 +10,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors units fixed tasks.task learning tasks.lesson lab",
+    "errors units fixed tasks.task learning tasks.lesson lab thumb",
     "cell_table",
     "cells",
     "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
     "page progress",
     "model tasks.order tasks.adding report_learning",
-    "calibrate",
+    "calibrate scaling",
     "bounds rounded tasks optim grad signals state dequantize quantize blob_format "
     "onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page",
@@ -24,11 +24,11 @@ SHELVES = [
     "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
     "qreport refine header onnx_layers native_run native_train intlearn long_run",
-    "solve",
+    "solve results_quantization",
     "onnx_export recall firmware underflow",
     "onnx_run",
-    "board underflow_page",
-    "accuracy device device_train live monitor",
+    "board underflow_page emulated",
+    "accuracy device device_train live monitor icount",
     "executors learn",
     "onnx_import_symbols onnx_import_file",
     "onnx_import_read onnx_import_weights",
@@ -44,7 +44,7 @@ SHELVES = [
     "demo_page",
     "cli_make cli_import",
     "cli_learn",
-    "cli_board cli_lab",
+    "cli_board cli_lab cli_bench",
     "cli",
     "__main__",
 ]
@@ -75,8 +75,10 @@ ONLY_IN = {
     "onnxruntime": {"onnx_run"},
     "cffi": {"native"},
     "matplotlib": {"plots", "plots_lab"},
+    "unicorn": {"emulated"},
     "typer": {
         "cli",
+        "cli_bench",
         "cli_board",
         "cli_io",
         "cli_blob",

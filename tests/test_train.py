@@ -19,7 +19,9 @@ from pyvgrad.model import forward, init_params
 from pyvgrad.nets import stack
 from pyvgrad.quantize import quantize
 from pyvgrad.signals import to_signals
+from pyvgrad.solve import solve
 from pyvgrad.tasks import Outputs, make_task
+from pyvgrad.tasks.data import from_arrays
 from pyvgrad.train import make_update, train, train_task
 
 SHORT = Settings(rate=0.3, chunk=50, limit=150)
@@ -228,6 +230,23 @@ def test_a_lag_beyond_ten_takes_the_cells_of_1997():
 def test_a_task_without_defaults_is_refused():
     with pytest.raises(ValueError, match="no default settings"):
         recipe_for(replace(make_task("reber"), name="weather"))
+
+
+@pytest.mark.parametrize("cell", ["gru", "indrnn"])
+def test_only_a_bidirectional_net_learns_what_comes_next(cell):
+    """The class of a step is the sign of the next input, 0 at the end; in integers."""
+    rng = np.random.default_rng(0)
+    x, lengths = rng.choice([-1.0, 1.0], (200, 8, 1)), rng.integers(4, 9, 200)
+    inside = np.arange(8) < lengths[:, None]
+    x *= inside[..., None]
+    y = np.zeros((200, 8), int)
+    y[:, :-1] = x[:, 1:, 0] > 0
+    task, mode = from_arrays(x, lengths, y)
+    settings = Settings(0.02, optimizer="adam", batch=4, limit=2000)
+    for both in (True, False):
+        shape = stack(cell, (1, 6, 2), output="softmax", bidirectional=both)
+        solution = solve(task, replace(shape, mode=mode), settings, 0)
+        assert solution.result.success == both
 
 
 def test_u_of_indrnn_stays_within_1_and_peepholes_do_not():

@@ -192,13 +192,13 @@ int vg_walk_layer(vg_walk *w, vg_layer *l);
 int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r);
 int vg_has_readout(const vg_model *m);
 
-/* One layer's state in bytes: c, then r, then zeros up to a multiple of 4. */
-uint32_t vg_image_size(const vg_layer *l); /* < 2^20 */
-int vg_image_ok(const vg_layer *l, const uint8_t *image);
-
 /* ---- blob.c --------------------------------------------------------- */
 
 uint32_t vg_blob_crc(const vg_model *m);
+
+/* One layer's state in bytes: c, then r, then zeros up to a multiple of 4. */
+uint32_t vg_image_size(const vg_layer *l); /* < 2^20 */
+int vg_image_ok(const vg_layer *l, const uint8_t *image);
 
 /* As zlib's. */
 uint32_t vg_crc32(const uint8_t *p, uint32_t n);

@@ -242,25 +242,6 @@ static int read_biases(vg_walk *w, vg_layer *l, int flags)
     return VG_OK;
 }
 
-uint32_t vg_image_size(const vg_layer *l)
-{
-    return 4 * l->n_c + ((2 * l->n_r + 3) & ~(uint32_t)3);
-}
-
-/* Every c within +-2^30, and zeros in the padding. */
-int vg_image_ok(const vg_layer *l, const uint8_t *image)
-{
-    for (uint32_t k = 0; k < l->n_c; k++) {
-        const uint32_t c = get32(image + 4 * (size_t)k);
-        if (c > 0x40000000 && c < 0xC0000000)
-            return 0;
-    }
-    for (uint32_t k = 4 * l->n_c + 2 * l->n_r; k < vg_image_size(l); k++)
-        if (image[k])
-            return 0;
-    return 1;
-}
-
 /* What the next layer reads: of halves of a bidirectional layer both. */
 static void pass_on(vg_walk *w, const vg_layer *l)
 {

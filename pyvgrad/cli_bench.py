@@ -1,0 +1,137 @@
+"""The command that counts instructions on emulated cores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyvgrad import blob as blobs
+from pyvgrad.cells import CELLS
+from pyvgrad.cli_io import Json, answer
+from pyvgrad.emulated import CORES
+from pyvgrad.icount import SEQUENCE, bench_blob, bench_step, bench_training, bench_whole
+from pyvgrad.learning import METHODS
+from pyvgrad.progress import Reporter
+
+SIZES = ((8, 8), (32, 32), (28, 64))  # n_in and n of one layer
+
+
+def bench(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="M.vg", help="A blob; else layers of three sizes."),
+    ] = None,
+    on: Annotated[str, typer.Option("--on", help=f"{', '.join(CORES)}, or all.")] = (
+        "m4"
+    ),
+    cell: Annotated[
+        str | None, typer.Option(help=f"Without M.vg: {', '.join(CELLS)}, or all.")
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Count learning, not running.")
+    ] = False,
+    method: Annotated[
+        str | None, typer.Option(help=f"With --train: {', '.join(METHODS)}.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Count the instructions of a time step, exactly, on emulated cores.
+
+    The core is compiled by arm-none-eabi-gcc -O2 and runs seeded inputs; per_mac is by
+    the products of a weight and a signal in a step forward.  With --train a step is
+    the 16th part of a sequence of 16: forward, backward and the updates, by SGD with
+    clipping; so it is, forward alone, where a layer is reversed.  Loads are registers
+    loaded from memory, which one instruction may do for many.  Instructions are not
+    cycles.
+    """
+    if method is not None and not (train and method in METHODS):
+        raise ValueError(f"--method is {' or '.join(METHODS)}, and for --train")
+    if path is not None and cell is not None:
+        raise ValueError("give a blob M.vg, or --cell, not both")
+    cores = _listed("--on", on, CORES)
+    cells = _listed("--cell", cell or "lstm", tuple(CELLS))
+    models = [blobs.read(path)] if path is not None else list(_layers(cells))
+    rows: list[dict[str, Any]] = []
+    with Reporter() as says:
+        for k, blob in enumerate(models):
+            for core in cores:
+                says.update("bench", len(rows), len(models) * len(cores))
+                rows.append(_row(blob, core, (method or "tbptt") if train else None))
+            says.update("bench", (k + 1) * len(cores), len(models) * len(cores))
+    answer({"rows": rows}, as_json, _lines(rows))
+    return 0
+
+
+def _listed(option: str, asked: str, known: tuple[str, ...]) -> list[str]:
+    """Split a list with commas, each name once; ValueError for a name that is none."""
+    names = list(dict.fromkeys(known if asked == "all" else asked.split(",")))
+    if not all(name in known for name in names):
+        raise ValueError(f"{option} takes {', '.join(known)} or all, not {asked!r}")
+    return names
+
+
+def _layers(cells: list[str]) -> Iterator[bytes]:
+    for cell in cells:
+        for n_in, n in SIZES:
+            for bits in (16, 8):
+                yield bench_blob(cell, n_in, n, bits)
+
+
+def _row(blob: bytes, core: str, method: str | None) -> dict[str, Any]:
+    """A blob on a core: running it, or training it by a method."""
+    model = blobs.parse(blob)
+    if method is None and model.shape.whole:
+        call, steps = bench_whole(blob, core), SEQUENCE
+    elif method is None:
+        call, steps = bench_step(blob, core), 1
+    else:
+        call, steps = bench_training(blob, core, method), SEQUENCE
+    count = round(call.instructions / steps)
+    return {
+        "on": core,
+        "cell": "+".join(q.layer.cell for q in model.layers),
+        "n_in": model.shape.n_in,
+        "n": sum(q.layer.n for q in model.layers),
+        "weight_bits": model.weight_bits,
+        "does": method or "run",
+        "macs_per_step": model.macs,
+        "instructions_per_step": count,
+        "per_mac": round(count / model.macs, 3),
+        "loads_per_mac": round(call.loads / steps / model.macs, 3),
+        "stack_bytes": call.stack,
+    }
+
+
+def _lines(rows: list[dict[str, Any]]) -> list[str]:
+    names = {
+        "on": "on",
+        "does": "does",
+        "cell": "cell",
+        "n_in": "n_in",
+        "n": "n",
+        "weight_bits": "bits",
+        "instructions_per_step": "a step",
+        "per_mac": "a MAC",
+        "loads_per_mac": "loads a MAC",
+        "stack_bytes": "stack",
+    }
+    table = [list(names.values())]
+    table += [[_plain(row[key]) for key in names] for row in rows]
+    widths = [max(len(row[k]) for row in table) for k in range(len(names))]
+    words = 3  # columns on the left
+    return [
+        "  ".join(
+            text.ljust(width) if k < words else text.rjust(width)
+            for k, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in table
+    ]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
