@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyvgrad.accuracy import Error, headline, integer_signals
-from pyvgrad.calibrate import input_exp
+from pyvgrad.calibrate import Ranges, calibrate
 from pyvgrad.intmodel import IntModel
 from pyvgrad.model import forward
 from pyvgrad.onnx_import import Imported
@@ -61,20 +61,25 @@ class Fit:
 
 
 def to_integers(
-    model: Imported, x: Floats, lengths: Ints, weight_bits: int
+    model: Imported,
+    x: Floats,
+    lengths: Ints,
+    weight_bits: int,
+    ranges: Ranges | None = None,
 ) -> tuple[QModel, Fit]:
     """Quantize with x (N, T, n_in) as calibration, and run it on the same.
 
+    ``ranges`` says how exponents are chosen: the largest values, if not given.
     Of more than 64 sequences it runs 64, evenly spread.  ValueError for weights or
     signals that fit no integers.
     """
+    ranges = Ranges() if ranges is None else ranges
     q = quantize(
         model.shape,
         model.params,
         weight_bits=weight_bits,
-        x_exp=input_exp(x),
-        calibration=x,
-        lengths=lengths,
+        exponents=calibrate(model.shape, model.params, x, lengths, ranges),
+        weights=ranges.of_weights,
     )
     some = np.unique(np.linspace(0, len(x) - 1, _SEQUENCES).astype(int))
     x, lengths = x[some], lengths[some]

@@ -36,11 +36,12 @@ class Proof:
     largest: float
     values: int
     by: str
+    tolerance: float = TOLERANCE
 
     @property
     def ok(self) -> bool:
         """Whether they are the same function, as far as float32 can tell."""
-        return self.largest <= TOLERANCE
+        return self.largest <= self.tolerance
 
 
 def prove(

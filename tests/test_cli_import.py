@@ -94,6 +94,19 @@ def test_the_scale_of_the_data_becomes_the_input_exponent(pyvgrad, put, tmp_path
     assert parse((tmp_path / "M.vg").read_bytes()).x_exp == 5
 
 
+def test_ranges_and_the_report_are_those_of_train(pyvgrad, put, tmp_path):
+    put(Net("LSTM"))
+    args = ("import", "F.onnx", "-o", "M.vg", "--ranges", "mse,logits=60", "--report")
+    code, out, _ = pyvgrad(*args)
+    assert code == 0
+    assert "error added" in out
+    assert parse((tmp_path / "M.vg").read_bytes()).logit_exp == 9
+    assert "tensors" in json.loads(pyvgrad(*args, "--json")[1])["report"]
+    code, _, err = pyvgrad("import", "F.onnx", "-o", "M.vg", "--ranges", "guess")
+    assert code == 2
+    assert len(err.splitlines()) == 1
+
+
 # ---- the answer is no -------------------------------------------------------------
 
 
@@ -122,6 +135,11 @@ def test_a_network_that_amplifies_roundings_is_not_imported(pyvgrad, put, tmp_pa
     assert "nothing was written" in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "M.vg").exists()
+    code, out, _ = pyvgrad("import", "F.onnx", "-o", "M.vg", "--json")
+    found = json.loads(out)
+    assert (code, found["files"]) == (1, [])
+    assert found["proof"]["largest"] > found["proof"]["tolerance"]
+    assert len(found["reasons"]) == 1
 
 
 # ---- bad input -----------------------------------------------------------------------
