@@ -96,16 +96,7 @@ def from_proto(proto: Any, path: str | Path, output: str | None = None) -> Impor
             "it for inference, with dynamic sequences and steps"
         )
     found = again.found
-    notes = [*again.interpreter.notes, *_left_out(names, name)]
-    if found.log:
-        notes.append(f"{name!r} is the logarithm of y: y are the probabilities")
-    if found.lengths is not None:
-        notes.append(f"input {found.lengths.name!r} is the lengths of the sequences")
-    notes += [
-        f"the file is fixed to {have} {what}, the blob takes any number"
-        for have, what in zip(fixed, ("sequences", "steps"), strict=True)
-        if have is not None and have > 1
-    ]
+    notes = [*again.interpreter.notes, *_notes(names, name, found, fixed)]
     return Imported(
         found.shape, found.params, name, found.x.roles, fixed,
         found.lengths is not None, tuple(notes), proto, resolve,
@@ -127,11 +118,23 @@ def _resolve(
         raise VgradError(f"{path}: output {name!r}{made}: {error}") from None
 
 
-def _left_out(names: list[str], name: str) -> list[str]:
-    others = [repr(k) for k in names if k != name]
-    if not others:
-        return []
-    return [f"y is output {name!r}; left out: {', '.join(others)} (see --output)"]
+def _notes(
+    names: list[str], name: str, found: Found, fixed: tuple[int | None, int | None]
+) -> list[str]:
+    """What is worth saying of a file that is taken."""
+    others = ", ".join(repr(k) for k in names if k != name)
+    notes = []
+    if others:
+        notes.append(f"y is output {name!r}; left out: {others} (see --output)")
+    if found.log:
+        notes.append(f"{name!r} is the logarithm of y: y are the probabilities")
+    if found.lengths is not None:
+        notes.append(f"input {found.lengths.name!r} is the lengths of the sequences")
+    return notes + [
+        f"the file is fixed to {have} {what}, the blob takes any number"
+        for have, what in zip(fixed, ("sequences", "steps"), strict=True)
+        if have is not None and have > 1
+    ]
 
 
 def _same(a: Found, b: Found) -> bool:

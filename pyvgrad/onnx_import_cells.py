@@ -24,6 +24,8 @@ from pyvgrad.onnx_import_symbols import (
 )
 from pyvgrad.onnx_import_weights import Call, weights
 
+# Which of its directions run backwards.
+_DIRECTIONS = {b"forward": [False], b"reverse": [True], b"bidirectional": [False, True]}
 MOST = 65535  # cells and inputs of a layer
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 _ATTRIBUTES = {
@@ -70,13 +72,7 @@ def recur(
     ``values`` are those of its inputs, None where one is left out.  UnclearError with
     the reason for what pyvgrad has no cell for.
     """
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    unknown = set(attributes) - _ATTRIBUTES
-    if unknown:
-        raise UnclearError(f"it has an unknown attribute {sorted(unknown)[0]!r}")
-    for name in ("layout", "linear_before_reset", "input_forget"):
-        if attributes.get(name, 0) not in (0, 1):
-            raise UnclearError(f"its {name} is {attributes[name]}, not 0 or 1")
+    attributes = _attributes(node)
     batchwise = bool(attributes.get("layout", 0))
     named = dict(zip(_INPUTS, values, strict=False))
     if batchwise:
@@ -90,13 +86,10 @@ def recur(
         raise UnclearError(f"it reads {call.x.dtype}; export the model in float32")
     if len(call.x.shape) != 3:
         raise UnclearError(f"it reads {len(call.x.shape)} axes, not three")
-    forms = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
-    direction = attributes.get("direction", b"forward").decode(errors="replace")
-    if direction not in forms:
-        raise UnclearError(f"it has no direction {direction!r}")
+    forms = _DIRECTIONS[attributes.get("direction", b"forward")]
     each = [
-        _direction(sources, call, d, len(forms[direction]), reverse, notes)
-        for d, reverse in enumerate(forms[direction])
+        _direction(sources, call, d, len(forms), reverse, notes)
+        for d, reverse in enumerate(forms)
     ]
     y, ends, cells = (
         np.stack([one[k] for one in each], axis=1 if k == 0 else 0) for k in range(3)
@@ -106,6 +99,22 @@ def recur(
             y.transpose(2, 0, 1, 3), ends.swapaxes(0, 1), cells.swapaxes(0, 1),
         )  # fmt: skip
     return [Symbols.of(ids) for ids in (y, ends, cells)]
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    """What a node says of itself.  UnclearError for what no node can say."""
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    unknown = set(attributes) - _ATTRIBUTES
+    if unknown:
+        raise UnclearError(f"it has an unknown attribute {sorted(unknown)[0]!r}")
+    for name in ("layout", "linear_before_reset", "input_forget"):
+        if attributes.get(name, 0) not in (0, 1):
+            raise UnclearError(f"its {name} is {attributes[name]}, not 0 or 1")
+    direction = attributes.get("direction", b"forward")
+    if direction not in _DIRECTIONS:
+        said = direction.decode(errors="replace")
+        raise UnclearError(f"it has no direction {said!r}")
+    return attributes
 
 
 def _swapped(value: Any) -> Any:
