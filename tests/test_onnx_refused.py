@@ -618,6 +618,34 @@ def test_the_softmax_of_old_opsets_is_over_all_axes_that_follow():
             assert prove(from_proto(checked(proto, "F.onnx"), "F.onnx")).ok
 
 
+def normalized(**attributes):
+    """Batch normalization of h at the last step."""
+    w = Two(Net())
+    h = w.op("Gather", w.seq("x", 0), w.constant(-1), axis=0)
+    rng = np.random.default_rng(3)
+    ends = [w.constant(rng.uniform(0.5, 2, 5), np.float32) for _ in range(4)]
+    return w.file(w.op("BatchNormalization", h, *ends, **attributes), 2)
+
+
+def test_batch_normalization_is_folded_but_not_in_training():
+    model = from_proto(checked(normalized(epsilon=0.1), "F.onnx"), "F.onnx")
+    assert prove(model).ok
+    assert model.shape.mode == "last"
+    said = refusal(normalized(training_mode=1))
+    assert "(BatchNormalization): it is in training mode" in said
+
+
+def test_dropout_in_training_is_refused():
+    for training in (False, True):
+        w = Two(Net())
+        ends = w.constant(0.5, np.float32), w.constant(training, np.bool_)
+        proto = w.file(w.op("Dropout", w.seq("x", 0), *ends))
+        if training:
+            assert "(Dropout): it is in training mode" in refusal(proto)
+        else:
+            assert prove(from_proto(checked(proto, "F.onnx"), "F.onnx")).ok
+
+
 def test_the_factors_of_a_gemm_are_folded():
     proto = export(Net(take="last"), "torch_old")
     [gemm] = [node for node in proto.graph.node if node.op_type == "Gemm"]
