@@ -15,6 +15,7 @@ _LABS = {
     "underflow": "how far back integers carry an error",
     "learning": "the tasks of the papers learnt in integers, next to float",
     "quantization": "what 8 bits cost, and what training for them gains",
+    "onnx-suite": "the onnx package's own tests of recurrent nodes on the C core",
 }
 
 
@@ -46,12 +47,17 @@ def lab(
     """
     if name not in _LABS:
         raise ValueError(f"there is no lab {name!r}; known: {', '.join(_LABS)}")
+    drawn = ("learning", "quantization")
+    if name not in drawn and any(v is not None for v in (only, seeds, first_seed)):
+        raise ValueError(f"{name} draws nothing and has no --only, no --seeds")
     if name == "underflow":
-        if any(v is not None for v in (only, seeds, first_seed)):
-            raise ValueError("underflow draws nothing and has no --only, no --seeds")
-        from pyvgrad.underflow_page import run
+        from pyvgrad.underflow_page import run as run_underflow
 
-        found = run(out, full=full)
+        found = run_underflow(out, full=full)
+    elif name == "onnx-suite":
+        from pyvgrad.onnx_suite import run as run_suite
+
+        found = run_suite(out)
     elif name == "quantization":
         if full or only is not None:
             raise ValueError("quantization has no --full and no --only")

@@ -30,11 +30,19 @@ SHELVES = [
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount",
     "executors learn",
-    "learn_seeds",
+    "onnx_import_symbols onnx_import_file",
+    "onnx_import_read onnx_import_weights",
+    "onnx_import_cells onnx_import_ops",
+    "onnx_import_layers onnx_import_nodes",
+    "onnx_import_head",
+    "onnx_import",
+    "onnx_import_run",
+    "onnx_import_proof onnx_import_integers",
+    "learn_seeds onnx_suite",
     "verify verify_learn report cli_io results_learning demo_learn",
     "demo cli_blob",
     "demo_page",
-    "cli_make",
+    "cli_make cli_import",
     "cli_learn",
     "cli_board cli_lab cli_bench",
     "cli",
@@ -54,7 +62,16 @@ ONLY_IN = {
         "train",
     },
     "optax": {"optim"},
-    "onnx": {"onnx_build", "onnx_exact", "onnx_export", "onnx_fixed", "onnx_run"},
+    "onnx": {
+        "onnx_build",
+        "onnx_exact",
+        "onnx_export",
+        "onnx_fixed",
+        "onnx_import_nodes",
+        "onnx_import_run",
+        "onnx_run",
+        "onnx_suite",
+    },
     "onnxruntime": {"onnx_run"},
     "cffi": {"native"},
     "matplotlib": {"plots", "plots_lab"},
@@ -65,6 +82,7 @@ ONLY_IN = {
         "cli_board",
         "cli_io",
         "cli_blob",
+        "cli_import",
         "cli_lab",
         "cli_learn",
         "cli_make",
@@ -140,6 +158,8 @@ def test_running_a_blob_needs_no_jax():
         "import pyvgrad.cli_blob, pyvgrad.verify, pyvgrad.onnx_run, pyvgrad.header\n"
         "import pyvgrad.accuracy, pyvgrad.device, pyvgrad.quantize\n"
         "import pyvgrad.cli_learn, pyvgrad.cli_lab, pyvgrad.underflow_page\n"
+        "import pyvgrad.cli_import, pyvgrad.onnx_import_proof\n"
+        "import pyvgrad.onnx_import_integers\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
