@@ -338,6 +338,15 @@ def test_a_scaled_input_is_folded_into_the_first_layer():
     assert np.allclose(W / scale, scaled)
 
 
+def test_one_direction_that_is_read_alone_is_a_layer_of_that_direction():
+    for index, direction in enumerate(("forward", "reverse")):
+        w = Writer(Net(direction="bidirectional"))
+        y, *_ = w.node("x", w.recurrent(0, 3), [])
+        half = w.op("Gather", y, w.constant(index), axis=1)
+        model = take_in(w.model(half, ["T", "N", 3], 8, ""))
+        assert [v.direction for v in model.shape.layers] == [direction]
+
+
 def test_an_output_that_is_turned_around_is_a_readout():
     w = Writer(Net())
     y, *_ = w.node("x", w.recurrent(0, 3), [])
