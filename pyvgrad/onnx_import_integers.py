@@ -83,7 +83,7 @@ def to_integers(
     )
     some = np.unique(np.linspace(0, len(x) - 1, _SEQUENCES).astype(int))
     x, lengths = x[some], lengths[some]
-    signals, clamped = to_signals(q, x)
+    signals, _ = to_signals(q, x)
     trace = IntModel(q).run(signals, lengths, states=True)
     steps = np.arange(x.shape[1])
     valid = steps < lengths[:, None]
@@ -95,6 +95,7 @@ def to_integers(
     want = (run.y if name == "y" else run.logits)[mask]
     error = Error.of(got[mask] - want, exp, _full_scale(q, want))
     values = int(valid.sum()) * q.shape.n_in + int(mask.sum()) * q.shape.n_out
+    _, clamped = to_signals(q, x[valid])  # not those of padding
     clamps = clamped + int(trace.saturated.sum())
     return q, Fit(name, error, clamps, values, weight_bits)
 

@@ -17,6 +17,7 @@ from onnx_graphs import GATES, STYLES, Net, Writer, export, renamed_nodes
 from random_models import random_qmodel
 
 from pyvgrad.blob import pack
+from pyvgrad.calibrate import Ranges
 from pyvgrad.errors import VgradError
 from pyvgrad.native import HostExecutor
 from pyvgrad.onnx_export import export_float
@@ -244,6 +245,23 @@ def test_constant_initial_states_are_kept(kind):
             assert np.array_equal(layer[f"{name}0"], value[d, 0])
 
 
+@pytest.mark.parametrize("kind", GATES)
+def test_constant_initial_states_are_kept_in_layout_1(kind):
+    w = Writer(Net(kind, n=4))
+    rng = np.random.default_rng(2)
+    weights = w.recurrent(0, 3)
+    h0, c0 = (np.repeat(rng.normal(size=(1, 1, 4)), 3, axis=0) for _ in "hc")
+    states = [w.constant(v, np.float32) for v in (h0, c0)][: 1 + (kind == "LSTM")]
+    _, end, *_ = w.node("x", weights, states, layout=1)
+    proto = w.model(end, [3, "T", 3], 8, "")
+    proto.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info(end, TensorProto.FLOAT, [None] * 3)
+    )
+    layer = take_in(proto).params["layers"][0]
+    assert np.array_equal(layer["h0"], np.float32(h0[0, 0]))
+    assert ("c0" in layer) == (kind == "LSTM")
+
+
 def test_states_that_are_inputs_are_left_to_the_blob():
     model = take_in(one_node("LSTM", {}, [("l", None), ("h", "h"), ("c", "c")]))
     assert "input 'h' is a state: the blob keeps it itself, from zeros" in model.notes
@@ -318,6 +336,25 @@ def test_a_scaled_input_is_folded_into_the_first_layer():
     model = take_in(arranged(["T", "N", 3], steps))
     W, scaled = (m.params["layers"][0]["W"]["f"] for m in (plain, model))
     assert np.allclose(W / scale, scaled)
+
+
+def test_one_direction_that_is_read_alone_is_a_layer_of_that_direction():
+    for index, direction in enumerate(("forward", "reverse")):
+        w = Writer(Net(direction="bidirectional"))
+        y, *_ = w.node("x", w.recurrent(0, 3), [])
+        half = w.op("Gather", y, w.constant(index), axis=1)
+        model = take_in(w.model(half, ["T", "N", 3], 8, ""))
+        assert [v.direction for v in model.shape.layers] == [direction]
+
+
+def test_an_output_that_is_turned_around_is_a_readout():
+    w = Writer(Net())
+    y, *_ = w.node("x", w.recurrent(0, 3), [])
+    h = w.op("Neg", w.op("Squeeze", y, w.constant([1])))
+    y = w.op("Sub", w.constant([1.0, 2, 3, 4, 5], np.float32), h)
+    model = take_in(w.model(y, ["T", "N", 3], 8, ""))
+    assert np.array_equal(model.params["readout"]["W"], np.eye(5))
+    assert np.array_equal(model.params["readout"]["b"], [1, 2, 3, 4, 5])
 
 
 def test_a_dense_layer_before_the_recurrent_one_is_folded_into_it():
@@ -440,6 +477,18 @@ def test_eight_bits_keep_five_bits():
     assert not fit.reasons()
     bits = to_integers(model, x, np.full(32, 11), 16)[1].error.effective_bits
     assert bits > fit.error.effective_bits > 5
+
+
+def test_clamps_are_counted_and_too_many_are_a_reason():
+    model = take_in(export(Net("LSTM", take="last"), "keras"))
+    x = np.random.default_rng(9).normal(size=(8, 11, 3))
+    lengths = np.arange(4, 12)
+    fit = to_integers(model, x, lengths, 16)[1]
+    assert (fit.clamps, fit.values) == (0, lengths.sum() * 3 + 8 * 4)
+    narrow = to_integers(model, x, lengths, 16, Ranges(given={"x": 1.0}))[1]
+    valid = np.arange(11) < lengths[:, None]
+    assert narrow.clamps == np.count_nonzero(np.abs(x[valid]) > 2.0) > 0
+    assert any("0.1 % at most is admitted" in reason for reason in narrow.reasons())
 
 
 def test_a_truncated_readout_is_seen_as_too_few_bits():

@@ -442,6 +442,11 @@ def sequences_backwards(w):
     return w.seq(h, 1, 5)
 
 
+def another_input(w):
+    h = w.op("Concat", w.seq("x", 0), "z", axis=-1)
+    return w.op("MatMul", h, w.draw("V", 8, 4))
+
+
 def random_node(w):
     noise = w.op("RandomNormal", shape=[3])
     return w.seq(w.op("Add", "x", noise), 0)
@@ -526,6 +531,14 @@ def lengths_file(take):
 def test_the_last_step_of_padded_sequences_is_refused():
     assert prove(from_proto(checked(lengths_file(1), "F.onnx"), "F.onnx")).ok
     assert "padding where a sequence is shorter; take Y_h" in refusal(lengths_file(0))
+
+
+def test_a_readout_of_another_input_is_refused():
+    w = Two(Net())
+    proto = w.file(another_input(w))
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["T", "N", 3])
+    proto.graph.input.append(z)
+    assert "it reads 'z', which no layer reads" in refusal(proto)
 
 
 def test_lengths_in_another_order_are_refused():
