@@ -105,10 +105,14 @@ def train(
         "weights": shape.n_weights,
         "sequences": solution.result.sequences,
         "success": solution.result.success,
+        "right": solution.right,
         "blob_bytes": len(solution.blob),
         "files": [str(out), str(float_path)],
     }
     said = "right on every sequence" if result["success"] else "not learnt"
+    if solution.right is not None:
+        ((n, of),) = solution.right.values()
+        said = f"{n:,} of {of:,} of the test right"
     line = f"{task.name}: {said} after {result['sequences']:,} sequences: {out}"
     answer(result, as_json, [line])
     return 0 if result["success"] else 1
@@ -134,7 +138,7 @@ def _task(
         raise ValueError(f"give a task ({', '.join(TASKS)}) or --data D.npz")
     if name is not None:
         task = make_task(name, seed=seed, **options)
-        return task, recipe_for(task), "sequence"
+        return task, recipe_for(task), task.mode
     if options:
         raise ValueError(f"{', '.join(options)}: --data has no such options")
     assert data is not None

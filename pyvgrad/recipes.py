@@ -124,7 +124,7 @@ class IntRecipe:
             for tensor in named(shape, name):
                 array = array_of(shape, params, tensor)
                 array[...] = rng.uniform(-bound, bound, array.shape)
-        return pack(quantize(shape, params, h_exp=self.h_exp))
+        return pack(quantize(shape, params, x_exp=task.x_exp, h_exp=self.h_exp))
 
     def raw_factors(self, shape: Shape) -> list[tuple[int, int, str, int]]:
         """(layer, gate, part, factor q16) of each factor, as Trainer.rate takes them.
@@ -188,6 +188,9 @@ _LONG_LAG = IntRecipe(
     limit=30_000,
 )
 
+# Of measured data, found with --validate 1, so without the test sets.
+_MEASURED = replace(_LSTM, rate=0.5, clip=1.0, limit=20_000, every=250)
+
 RECIPES: dict[str, IntRecipe] = {
     "reber": replace(_LSTM, hidden=6),
     "embedded-reber": IntRecipe(rate=1.0, net="feedback-8"),
@@ -228,6 +231,10 @@ RECIPES: dict[str, IntRecipe] = {
         random_biases=False,
         limit=200_000,
     ),
+    "japanese-vowels": replace(_MEASURED, hidden=16),
+    "basic-motions": _MEASURED,
+    "daphnet": _MEASURED,
+    "chorales": replace(_MEASURED, hidden=16, output="logistic"),
     "adding-97": IntRecipe(rate=0.5, net="adding", loss="mse", limit=200_000),
 }
 """By task, and by a name of its own where a task has another one (``--net``)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,21 +16,26 @@ from pyvgrad.qmodel import QModel
 from pyvgrad.quantize import quantize
 from pyvgrad.signals import to_signals
 from pyvgrad.tasks import Outputs, Sequences, Task
+from pyvgrad.tasks.recordings import input_exp as exp_for
 from pyvgrad.train import Progress, TrainResult, train_task
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A float training, and the integers it was stopped for."""
+    """A float training, and the integers it was stopped for.
+
+    ``right`` {set: (items right, of how many)} where the task has a goal below 1.
+    """
 
     result: TrainResult
     model: QModel
     blob: bytes
+    right: dict[str, tuple[int, int]] | None = None
 
 
 def calibration(task: Task) -> Sequences:
-    """The sequences that set the exponents of unbounded signals: the first set."""
-    return next(iter(task.checks.values()))
+    """The sequences that set exponents: the task's own, or its first set."""
+    return task.calibrate or next(iter(task.checks.values()))
 
 
 def input_exp(data: Sequences) -> int:
@@ -38,10 +43,7 @@ def input_exp(data: Sequences) -> int:
 
     ValueError for inputs that no exponent fits.
     """
-    limit = float(np.abs(data.x).max(initial=0.0))
-    if limit > 32767:
-        raise ValueError(f"an input is {limit:g}; scale inputs into +-32767")
-    return int(np.clip(np.floor(np.log2(32767 / limit)), 0, 14)) if limit else 14
+    return exp_for(float(np.abs(data.x).max(initial=0.0)))
 
 
 def integers(task: Task, shape: Shape, params: Params, weight_bits: int) -> QModel:
@@ -80,7 +82,8 @@ def solve(
 ) -> Solution:
     """Train until the quantized model meets the task's criterion, or to the limit.
 
-    ``result.success`` says which.  ValueError where the shape does not fit the task or
+    Always to the limit where the task has a goal below 1.  ``result.success`` says
+    whether the criterion is met.  ValueError where the shape does not fit the task or
     the weights have grown beyond the integers.
     """
     if weight_bits not in (8, 16):
@@ -88,6 +91,8 @@ def solve(
     input_exp(calibration(task))  # refuses inputs that do not fit before the work
 
     def stop(params: Params, sequences: int, loss: float) -> bool:
+        if task.goal < 1.0:
+            return False
         model = integers(task, shape, params, weight_bits)
         return task.solved(integer_outputs(model))
 
@@ -98,4 +103,8 @@ def solve(
             "sequences; take a smaller rate or clip"
         )
     model = integers(task, shape, result.params, weight_bits)
-    return Solution(result, model, pack(model))
+    if task.goal == 1.0:
+        return Solution(result, model, pack(model))
+    right = task.right(integer_outputs(model))
+    success = all(n >= task.goal * of for n, of in right.values())
+    return Solution(replace(result, success=success), model, pack(model), right)

@@ -11,9 +11,11 @@ PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
     "errors cells fixed tasks.task learning tasks.lesson lab",
-    "files tasks.reber tasks.long_lag tasks.data model nets qmodel plots plots_lab "
+    "files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
+    "tasks.musicxml tasks.recordings model nets qmodel plots plots_lab "
     "page progress",
-    "tasks.order tasks.adding report_learning",
+    "tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
+    "report_learning",
     "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
     "blob defaults intback intupdate float_maps results_page",
