@@ -21,7 +21,7 @@ from pyvgrad.blob_format import (
     decode_fields,
     encode,
 )
-from pyvgrad.cells import CELLS, MODES, OUTPUTS, Layer, Readout, Shape
+from pyvgrad.cells import CELLS, DIRECTIONS, MODES, OUTPUTS, Layer, Readout, Shape
 from pyvgrad.errors import BlobError
 from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout, Scaling
 
@@ -97,13 +97,14 @@ def _read_matrix(
 
 
 def _read_layer(reader: _Reader, n_in: int, bits: int, where: str) -> QLayer:
-    code, byte, flags, h_exp, n, block, source, reserved = LAYER.unpack(
+    code, byte, flags, h_exp, n, block, source, direction = LAYER.unpack(
         reader.take(LAYER.size, where)
     )
     _require(code in _CELL_OF, where, f"cell {code}")
     cell = _CELL_OF[code]
     _require(source == n_in, where, f"{source} inputs where {n_in} come")
-    _require(flags <= 7 and reserved == 0, where, "unknown flags")
+    _require(flags <= 7, where, "unknown flags")
+    _require(direction < len(DIRECTIONS), where, f"direction {direction}")
     try:
         layer = Layer(
             cell.name,
@@ -113,6 +114,7 @@ def _read_layer(reader: _Reader, n_in: int, bits: int, where: str) -> QLayer:
             decode_fields(cell, byte),
             bool(flags & 1),
             bool(flags & 2),
+            DIRECTIONS[direction],
         )
     except ValueError as error:
         raise BlobError(f"{where}: {error}") from None
@@ -120,10 +122,17 @@ def _read_layer(reader: _Reader, n_in: int, bits: int, where: str) -> QLayer:
     gates, rows = layer.gates, [layer.rows(k) for k in layer.gates]
     q = QLayer(layer, h_exp, {}, {}, {})
     args = [q.argument_exp(k) for k in gates]
-    exps = _read_exps(reader, rows, bits, args, where)
-    columns = layer.n_in + layer.n_recurrent
-    w = _read_matrix(reader, sum(rows), columns, bits, where)
-    weights = dict(zip(gates, np.split(w, np.cumsum(rows)[:-1]), strict=True))
+    exps = dict(zip(gates, _read_exps(reader, rows, bits, args, where), strict=True))
+    joined = [exps[k] for k in cell.joined]
+    _require(
+        all(np.array_equal(e, joined[0]) for e in joined),
+        where,
+        f"gates {' and '.join(cell.joined)} with unlike exponents",
+    )
+    weights = {
+        k: _read_matrix(reader, layer.rows(k), layer.columns(k), bits, where)
+        for k in gates
+    }
     biases = {
         k: reader.array("<i4", layer.rows(k), where) for k in gates if layer.has_bias(k)
     }
@@ -134,9 +143,7 @@ def _read_layer(reader: _Reader, n_in: int, bits: int, where: str) -> QLayer:
             c0 is None or bool((abs(c0) <= 1 << 30).all()), where, "c out of range"
         )
         r0 = reader.array("<i2", q.state_length, where)
-    return QLayer(
-        layer, h_exp, dict(zip(gates, exps, strict=True)), weights, biases, c0, r0
-    )
+    return QLayer(layer, h_exp, exps, weights, biases, c0, r0)
 
 
 def _read_readout(
@@ -202,27 +209,45 @@ def parse(data: bytes) -> QModel:
     _require(1 <= n_layers <= 255, "header", f"{n_layers} layers")
     _require(n_in >= 1 and 1 <= n_out <= 32767, "header", f"{n_in} to {n_out}")
     _require(bits in (8, 16), "header", f"{bits}-bit weights")
-    _require(layout == 0 and mode <= 1, "header", f"layout {layout}, mode {mode}")
+    _require(
+        layout == 0 and mode < len(MODES), "header", f"layout {layout}, mode {mode}"
+    )
     _require(x_exp <= 14 and count_exp <= 30, "header", f"x_exp {x_exp}")
     _require(flags <= 3 and zero == 0, "header", "unknown flags")
     _require(bool(flags & 1) or count_exp == x_exp, "header", f"count_exp {count_exp}")
     scaling = _read_scaling(reader, n_in) if flags & 1 else None
-    layers: list[QLayer] = []
-    for index in range(n_layers):
-        below = layers[-1].layer.n if layers else n_in
-        layers.append(_read_layer(reader, below, bits, f"layer {index + 1}"))
-    n = layers[-1].layer.n
+    layers, n = _read_layers(reader, n_layers, n_in, bits)
     readout = _read_readout(reader, n, n_in, n_out, bits) if flags & 2 else None
     _require(readout is not None or n == n_out, "header", f"{n_out} outputs of {n}")
     sections = _read_sections(reader, len(body))
-    shape = Shape(
-        tuple(q.layer for q in layers),
-        readout.readout if readout else None,
-        MODES[mode],
-    )
+    try:
+        shape = Shape(
+            tuple(q.layer for q in layers),
+            readout.readout if readout else None,
+            MODES[mode],
+        )
+    except ValueError as error:
+        raise BlobError(f"layers: {error}") from None
+    one_exp = len({layers[k].h_exp for k in shape.top}) == 1
+    _require(readout is not None or one_exp, "layers", "halves of unlike h_exp as y")
     return QModel(
         shape, tuple(layers), readout, bits, x_exp, count_exp, scaling, sections
     )
+
+
+def _read_layers(
+    reader: _Reader, n_layers: int, n_in: int, bits: int
+) -> tuple[list[QLayer], int]:
+    """The layers, and how many values the last of them, or its halves, give."""
+    layers: list[QLayer] = []
+    below = given = n_in
+    for index in range(n_layers):
+        half = bool(layers) and layers[-1].layer.direction == "forward-half"
+        below = below if half else given
+        q = _read_layer(reader, below, bits, f"layer {index + 1}")
+        given = q.layer.n + (layers[-1].layer.n if half else 0)
+        layers.append(q)
+    return layers, given
 
 
 def _read_scaling(reader: _Reader, n_in: int) -> Scaling:

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 
 from pyvgrad.cells import (
+    DIRECTIONS,
     MODES,
     OUTPUTS,
     SQUASH_G,
@@ -28,8 +29,6 @@ SCALING = np.dtype([("offset", "<i4"), ("mult", "<i2"), ("shift", "u1"), ("pad",
 def encode_fields(layer: Layer) -> int:
     """The byte `fields` of the blob (BLOB.md)."""
     f = layer.opts
-    if not layer.row.carry:
-        return 0x40
     return (
         SQUASH_G.index(f.squash_g)
         | SQUASH_H.index(f.squash_h) << 2
@@ -42,10 +41,6 @@ def encode_fields(layer: Layer) -> int:
 
 def decode_fields(cell: Cell, byte: int) -> Fields:
     """The inverse of encode_fields.  ValueError for what no cell has."""
-    if not cell.carry:
-        if byte != 0x40:
-            raise ValueError(f"fields {byte:#x} of a {cell.name}")
-        return cell.fields
     if byte & 3 > 2 or byte >> 2 & 3 > 2:
         raise ValueError(f"unknown squashing function in fields {byte:#x}")
     return Fields(
@@ -89,7 +84,7 @@ def _pack_layer(q: QLayer, bits: int) -> bytes:
             layer.n,
             layer.block,
             layer.n_in,
-            0,
+            DIRECTIONS.index(layer.direction),
         ),
         _exps([q.exps[k] for k in layer.gates], bits),
         *(_matrix(q.weights[k], bits) for k in layer.gates),

@@ -1,76 +1,77 @@
 """Recurrent cells as data: an affine map per gate, then one function per unit.
 
-    a_k = W_k x + U_k r + b_k        shared code (model.py)
-    s'  = unit(a, s)                 the cell
+    a_k = W_k x + U_k r + p_k * own + b_k      shared code (model.py)
+    s'  = unit(a, s)                           the cell (units.py)
 
 The table mirrors ``vg_cells`` in ``firmware/lib/vgrad/src/cells.c``; a test compares
-them field by field.  Functions are written against an array namespace ``xp``
-(numpy or jax.numpy); arrays are (..., n) for cells and (..., n / block) for gates.
+them field by field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Array = Any
-Unit = Callable[
-    ["Layer", Mapping[str, Array], Mapping[str, Array], Any], dict[str, Array]
+from pyvgrad import units
+from pyvgrad.units import SQUASH_G, SQUASH_H, Array, Fields, sigmoid
+
+__all__ = [
+    "CELLS",
+    "DIRECTIONS",
+    "LSTM97",
+    "MODES",
+    "OUTPUTS",
+    "SQUASH_G",
+    "SQUASH_H",
+    "Array",
+    "Cell",
+    "Fields",
+    "Layer",
+    "Readout",
+    "Shape",
+    "sigmoid",
 ]
 
-SQUASH_G = ("tanh", "4s-2", "s")
-SQUASH_H = ("tanh", "2s-1", "identity")
+Unit = Callable[[units.Form, units.Arrays, units.Arrays, Any], dict[str, Array]]
 
+OUTPUTS = ("linear", "logistic", "softmax")
+MODES = ("sequence", "last", "final")
+DIRECTIONS = ("forward", "reverse", "forward-half", "reverse-half")
 
-@dataclass(frozen=True)
-class Fields:
-    """The switches of the LSTM family (Hochreiter and Schmidhuber 1997; Gers 2000).
-
-    ``squash_g`` is g(x), one of ``tanh``, ``4s-2``, ``s`` (s the logistic function);
-    ``squash_h`` is h(x), one of ``tanh``, ``2s-1``, ``identity``.
-    """
-
-    squash_g: str = "tanh"
-    squash_h: str = "tanh"
-    output_gate: bool = True
-    forget_gate: bool = True
-    recurrent: bool = True
-    feedback: bool = False
-
-    def __post_init__(self) -> None:
-        if self.squash_g not in SQUASH_G or self.squash_h not in SQUASH_H:
-            raise ValueError(
-                f"g must be one of {SQUASH_G} and h one of {SQUASH_H}, "
-                f"not {self.squash_g!r} and {self.squash_h!r}"
-            )
-        if self.feedback and not self.recurrent:
-            raise ValueError("gate feedback needs recurrent weights")
+# What a gate reads (docs/numbers.md): x by W, the recurrent vector by U, and by P one
+# value of its own, h of the step before (d) or c (p, q).
+_PARTS = {"b": "WU", "x": "W", "h": "U", "d": "WP", "p": "WUP", "q": "WUP", "s": "WU"}
 
 
 @dataclass(frozen=True)
 class Cell:
     """One row of the cell table."""
 
-    name: str
     code: int  # in the blob
+    name: str
     gates: str  # one letter each, in blob order
-    functions: str  # of each gate: s logistic, t tanh, r relu, g the field squash_g
-    shared: str  # gates of which a memory block has only one
-    optional: str  # gates that a field can leave out
+    reads: str  # of each gate: a letter of docs/numbers.md
+    functions: str  # s logistic, t tanh, r relu, n none, g the field squash_g
     cells: str  # gates whose bias is a cell's, not a gate's
-    carry: str  # int32 states beside h
+    carry: str  # what is int32 in integers: c, or h itself
     fields: Fields  # the defaults; the only ones unless free_fields
-    free_fields: bool
     unit: Unit
+    shared: str = ""  # gates of which a memory block has only one
+    optional: str = ""  # gates that a field can leave out
+    free_fields: bool = False
+    joined: str = ""  # gates that have one exponent, row by row
+    late: str = ""  # gates that read a state made by ``between`` from the others
+    between: Unit | None = None
 
 
 @dataclass(frozen=True)
 class Layer:
     """The shape of one recurrent layer: everything but its numbers.
 
-    n cells in blocks of ``block``, reading n_in values.  Gates i, f, o have one row a
-    block, every other gate one row a cell.
+    n cells in blocks of ``block``, reading n_in values.  Gates that a block shares have
+    one row a block, every other gate one row a cell.  ``direction`` is one of
+    DIRECTIONS; the halves of a bidirectional layer are two layers, one after the other.
     """
 
     cell: str
@@ -80,10 +81,15 @@ class Layer:
     fields: Fields | None = None  # None: the cell's own
     cell_biases: bool = True
     gate_biases: bool = True
+    direction: str = "forward"
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
             raise ValueError(f"unknown cell {self.cell!r}; known: {', '.join(CELLS)}")
+        if self.direction not in DIRECTIONS:
+            raise ValueError(
+                f"direction must be one of {DIRECTIONS}, not {self.direction!r}"
+            )
         if self.fields is None:
             object.__setattr__(self, "fields", self.row.fields)
         if not self.row.free_fields and self.fields != self.row.fields:
@@ -99,7 +105,7 @@ class Layer:
         ):
             raise ValueError(
                 f"{self.n} cells of {self.cell} do not make blocks of {self.block}: "
-                "take a multiple, and blocks of 1 for an RNN"
+                "take a multiple, and blocks of 1 but for lstm97 and lstm"
             )
 
     @property
@@ -126,8 +132,26 @@ class Layer:
         )
         return "".join(k for k in self.row.gates if k not in absent)
 
+    @property
+    def reversed(self) -> bool:
+        """Whether it takes the steps from the last to the first."""
+        return self.direction in ("reverse", "reverse-half")
+
+    def reads(self, gate: str) -> str:
+        """The letter of docs/numbers.md for what a gate reads."""
+        return self.row.reads[self.row.gates.index(gate)]
+
+    def parts(self, gate: str) -> dict[str, int]:
+        """Columns of a gate by part: W over x, U over r (or h, or s), P its own one."""
+        sizes = {"W": self.n_in, "U": self.n_recurrent, "P": 1}
+        return {k: sizes[k] for k in _PARTS[self.reads(gate)] if sizes[k]}
+
+    def columns(self, gate: str) -> int:
+        """Columns of a gate's matrix."""
+        return sum(self.parts(gate).values())
+
     def function(self, gate: str) -> str:
-        """``s``, ``t`` or ``r``, or the name of squash_g for the gate g."""
+        """``s``, ``t``, ``r``, ``n``, or the name of squash_g for lstm's gate g."""
         f = self.row.functions[self.row.gates.index(gate)]
         return self.opts.squash_g if f == "g" else f
 
@@ -155,16 +179,22 @@ class Layer:
 
     @property
     def bounded(self) -> bool:
-        """Whether h is within [-1, 1] (its exponent is then 14)."""
-        if self.row.carry:
+        """Whether what it gives is within [-1, 1] (its exponent is then 14)."""
+        if self.row.carry == "c":
             return self.opts.squash_h != "identity"
         return "r" not in self.row.functions
 
     @property
+    def r_bounded(self) -> bool:
+        """The same of h in r, which is not what ``plus_rnn`` gives."""
+        return self.bounded or self.row.carry == "h"
+
+    @property
     def n_weights(self) -> int:
         """Weights and biases, as the papers count them."""
-        columns = self.n_in + self.n_recurrent
-        return sum(self.rows(k) * (columns + self.has_bias(k)) for k in self.gates)
+        return sum(
+            self.rows(k) * (self.columns(k) + self.has_bias(k)) for k in self.gates
+        )
 
 
 @dataclass(frozen=True)
@@ -191,25 +221,57 @@ class Readout:
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of a model: layers in order, then a readout or none."""
+    """The shape of a model: layers in order, then a readout or none.
+
+    A ``forward-half`` is followed by a ``reverse-half``, which reads the same x; what
+    comes after reads both.
+    """
 
     layers: tuple[Layer, ...]
     readout: Readout | None = None
-    mode: str = "sequence"  # y is meant at every step; "last": only the last
+    mode: str = "sequence"  # y is meant at every step; "last": only the last; "final"
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.layers) <= 255:
             raise ValueError("a model has 1 to 255 recurrent layers")
-        for below, layer in zip(self.layers, self.layers[1:], strict=False):
-            if layer.n_in != below.n:
-                raise ValueError(f"a layer reads {layer.n_in} of {below.n} cells")
+        _check_halves([layer.direction for layer in self.layers])
+        for k, layer in enumerate(self.layers):
+            if layer.n_in != self.width(self.below(k)):
+                n = self.width(self.below(k))
+                raise ValueError(f"layer {k + 1} reads {layer.n_in} of {n} values")
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, not {self.mode!r}")
         r = self.readout
         if r is not None and (
-            r.n_in != self.layers[-1].n or r.shortcuts not in (0, self.n_in)
+            r.n_in != self.width(self.top) or r.shortcuts not in (0, self.n_in)
         ):
             raise ValueError("the readout does not fit the layers")
+
+    def below(self, index: int) -> tuple[int, ...]:
+        """The layers that layer ``index`` reads, none for the model's x.
+
+        With the number of layers as the index, those that the readout reads.
+        """
+        end = index
+        if end < len(self.layers) and self.layers[end].direction == "reverse-half":
+            end -= 1
+        if end and self.layers[end - 1].direction == "reverse-half":
+            return (end - 2, end - 1)
+        return (end - 1,) if end else ()
+
+    def width(self, layers: tuple[int, ...]) -> int:
+        """How many values these layers give together; x for none."""
+        return sum(self.layers[k].n for k in layers) if layers else self.n_in
+
+    @property
+    def top(self) -> tuple[int, ...]:
+        """The last layer, or both its halves."""
+        return self.below(len(self.layers))
+
+    @property
+    def whole(self) -> bool:
+        """Whether it takes whole sequences only, because a layer is reversed."""
+        return any(layer.reversed for layer in self.layers)
 
     @property
     def n_in(self) -> int:
@@ -219,7 +281,7 @@ class Shape:
     @property
     def n_out(self) -> int:
         """Length of y."""
-        return self.readout.n_out if self.readout else self.layers[-1].n
+        return self.readout.n_out if self.readout else self.width(self.top)
 
     @property
     def output(self) -> str:
@@ -233,71 +295,47 @@ class Shape:
         return sum(layer.n_weights for layer in self.layers) + readout
 
 
-OUTPUTS = ("linear", "logistic", "softmax")
-MODES = ("sequence", "last")
-
-
-def sigmoid(z: Array, xp: Any) -> Array:
-    """1 / (1 + exp(-z)), without overflow for either sign."""
-    return 0.5 * (xp.tanh(0.5 * z) + 1.0)
-
-
-def rnn_unit(
-    layer: Layer, a: Mapping[str, Array], s: Mapping[str, Array], xp: Any
-) -> dict[str, Array]:
-    """h' = f(a): Elman's units."""
-    z = a["a"]
-    squash = {
-        "t": lambda: xp.tanh(z),
-        "s": lambda: sigmoid(z, xp),
-        "r": lambda: xp.maximum(z, 0.0),
-    }
-    return {"h": squash[layer.function("a")]()}
-
-
-def lstm_unit(
-    layer: Layer, a: Mapping[str, Array], s: Mapping[str, Array], xp: Any
-) -> dict[str, Array]:
-    """c' = f c + i g(a_g),  h' = o h(c').
-
-    Hochreiter and Schmidhuber 1997, eq. 3-8; Gers, Schmidhuber, Cummins 2000.
-    Gates are one a block: (..., n / block), spread over the block's cells.
-    """
-    opts = layer.opts
-    gate = {k: sigmoid(a[k], xp) for k in "ifo" if k in a}
-    wide = {k: xp.repeat(v, layer.block, axis=-1) for k, v in gate.items()}
-    z = a["g"]
-    g = {
-        "tanh": lambda: xp.tanh(z),
-        "4s-2": lambda: 2.0 * xp.tanh(0.5 * z),
-        "s": lambda: sigmoid(z, xp),
-    }[opts.squash_g]()
-    kept = wide["f"] * s["c"] if "f" in wide else s["c"]
-    c = kept + wide["i"] * g
-    h = {
-        "tanh": lambda: xp.tanh(c),
-        "2s-1": lambda: xp.tanh(0.5 * c),
-        "identity": lambda: c,
-    }[opts.squash_h]()
-    if "o" in wide:
-        h = wide["o"] * h
-    return {"h": h, "c": c} | {k: gate[k] for k in layer.feedback_gates}
+def _check_halves(directions: list[str]) -> None:
+    """ValueError unless every forward half stands before its reverse half."""
+    for k, direction in enumerate(directions):
+        after = directions[k + 1] if k + 1 < len(directions) else ""
+        before = directions[k - 1] if k else ""
+        if direction == "forward-half" and after != "reverse-half":
+            raise ValueError(f"layer {k + 1} is a forward half without a reverse one")
+        if direction == "reverse-half" and before != "forward-half":
+            raise ValueError(f"layer {k + 1} is a reverse half without a forward one")
 
 
 NO_FIELDS = Fields(output_gate=False, forget_gate=False)
 LSTM97 = Fields("4s-2", "2s-1", forget_gate=False)
+COUPLED = Fields(forget_gate=False)
+
+
+_ROWS = (
+    # name, gates, reads, functions, cells, carry, fields, unit
+    ("rnn_tanh", "a", "b", "t", "a", "", NO_FIELDS, units.rnn_unit),
+    ("rnn_sigmoid", "a", "b", "s", "a", "", NO_FIELDS, units.rnn_unit),
+    ("rnn_relu", "a", "b", "r", "a", "", NO_FIELDS, units.rnn_unit),
+    ("lstm97", "ifog", "bbbb", "sssg", "g", "c", LSTM97, units.lstm_unit),
+    ("lstm", "ifog", "bbbb", "sssg", "g", "c", Fields(), units.lstm_unit),
+    ("lstm_coupled", "iog", "bbb", "sst", "g", "c", COUPLED, units.coupled_unit),
+    ("lstm_peephole", "ifgo", "ppbq", "ssts", "g", "c", Fields(), units.peephole_unit),
+    ("gru", "zrnm", "bbxh", "sstn", "nm", "h", NO_FIELDS, units.gru_unit),
+    ("gru_reset_before", "zrn", "bbs", "sst", "n", "h", NO_FIELDS, units.simple_unit),
+    ("indrnn", "a", "d", "r", "a", "", NO_FIELDS, units.rnn_unit),
+    ("ugrnn", "zn", "bb", "st", "n", "h", NO_FIELDS, units.simple_unit),
+    ("plus_rnn", "znypu", "bbbbx", "stsrn", "npu", "h", NO_FIELDS, units.plus_unit),
+)
+# What some rows have beside that: gates a block shares or a field leaves out, those
+# with one exponent, late ones with the state that they read.
+_MORE: dict[str, dict[str, Any]] = {
+    "lstm97": {"shared": "ifo", "optional": "fo", "free_fields": True},
+    "lstm": {"shared": "ifo"},
+    "lstm_peephole": {"late": "o", "between": units.peephole_between},
+    "gru": {"joined": "nm"},
+    "gru_reset_before": {"late": "n", "between": units.reset_between},
+}
 
 CELLS: dict[str, Cell] = {
-    c.name: c
-    for c in (
-        Cell("rnn_tanh", 0, "a", "t", "", "", "a", "", NO_FIELDS, False, rnn_unit),
-        Cell("rnn_sigmoid", 1, "a", "s", "", "", "a", "", NO_FIELDS, False, rnn_unit),
-        Cell("rnn_relu", 2, "a", "r", "", "", "a", "", NO_FIELDS, False, rnn_unit),
-        Cell(
-            "lstm97", 3, "ifog", "sssg", "ifo", "fo", "g", "c", LSTM97, True, lstm_unit
-        ),
-        Cell(
-            "lstm", 4, "ifog", "sssg", "ifo", "", "g", "c", Fields(), False, lstm_unit
-        ),
-    )
+    row[0]: Cell(code, *row, **_MORE.get(row[0], {})) for code, row in enumerate(_ROWS)
 }

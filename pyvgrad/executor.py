@@ -10,21 +10,30 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad.signals import Signals, raw_signals
 
+NO_STEP = "a layer of the model is reversed: give it whole sequences, not single steps"
+
 
 class Executor(ABC):
     """One sequence passing through one blob; close it, or use it in a ``with``.
 
-    All arrays are raw signals, int16; ``n_in`` is the length of x.
+    All arrays are raw signals, int16; ``n_in`` is the length of x.  ``whole``: a layer
+    is reversed, so that only whole sequences pass.
     """
 
     n_in: int
+    whole: bool = False
 
     @abstractmethod
     def reset(self) -> None:
         """Start a new sequence from the blob's initial state, or zeros."""
 
     def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
-        """One step of x (n_in,): y and logits, (n_out,).  ValueError as ``run``."""
+        """One step of x (n_in,): y and logits, (n_out,).
+
+        ValueError as ``run``, and for a model that takes whole sequences.
+        """
+        if self.whole:
+            raise ValueError(NO_STEP)
         y, logits, _ = self.run(raw_signals(x, self.n_in)[np.newaxis])
         return y[0], logits[0]
 
@@ -37,6 +46,10 @@ class Executor(ABC):
         Returns y, logits (T, n_out), whatever the mode, and with ``states`` the saved
         state after each step, (T, state_size), else None.  ValueError for another
         shape and for what is not int16.
+
+        A model that takes ``whole`` sequences takes x as one, with a step at least, and
+        returns the y and logits that its mode means, (T, n_out) or (1, n_out), and one
+        saved state, (1, state_size).
         """
 
     @property

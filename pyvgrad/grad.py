@@ -13,30 +13,72 @@ import jax
 import jax.numpy as jnp
 
 from pyvgrad.cells import Array, Shape
-from pyvgrad.model import Params, fuse, initial_state, outputs, step
+from pyvgrad.model import (
+    Params,
+    flipped,
+    fuse,
+    initial_state,
+    layer_step,
+    outputs,
+    readout_sources,
+    readout_step,
+    step,
+)
 
 LOSSES = ("cross-entropy", "mse")
 
 
-def logits_of(shape: Shape, params: Params, x: Array, cut: bool = False) -> Array:
-    """Logits (B, T, n_out) of x (B, T, n_in): model.step in one lax.scan."""
+def logits_of(
+    shape: Shape,
+    params: Params,
+    x: Array,
+    cut: bool = False,
+    lengths: Array | None = None,
+) -> Array:
+    """Logits (B, T, n_out) of x (B, T, n_in); ``lengths`` (B,) as in model.forward."""
+    seen = jax.lax.stop_gradient if cut else _same
+    if shape.whole:
+        return _whole_logits(shape, params, x, seen, lengths)
     maps = fuse(shape, params, jnp)
     start = initial_state(shape, params, x.shape[:-2], jnp)
 
     def body(state: Any, now: Array) -> tuple[Any, Array]:
-        if cut:
-            state = [
-                {
-                    k: v if k in layer.row.carry else jax.lax.stop_gradient(v)
-                    for k, v in s.items()
-                }
-                for layer, s in zip(shape.layers, state, strict=True)
-            ]
-        state, logits, _ = step(shape, maps, state, now, jnp)
+        state, logits, _ = step(shape, maps, state, now, jnp, seen)
         return state, logits
 
     _, logits = jax.lax.scan(body, start, jnp.moveaxis(x, -2, 0))
     return jnp.moveaxis(logits, 0, -2)
+
+
+def _same(v: Array) -> Array:
+    return v
+
+
+def _whole_logits(
+    shape: Shape,
+    params: Params,
+    x: Array,
+    seen: Callable[[Array], Array],
+    lengths: Array | None,
+) -> Array:
+    """The same layer by layer, since one of them is reversed."""
+    maps = fuse(shape, params, jnp)
+    start = initial_state(shape, params, x.shape[:-2], jnp)
+    given: list[Array] = []
+    for k, layer in enumerate(shape.layers):
+
+        def body(s: Any, now: Array, k: int = k) -> tuple[Any, Array]:
+            s, out, _ = layer_step(shape.layers[k], maps.layers[k], s, now, jnp, seen)
+            return s, out
+
+        below = [given[i] for i in shape.below(k)]
+        z = jnp.concatenate(below, axis=-1) if below else x
+        z = flipped(z, lengths, jnp) if layer.reversed else z
+        _, out = jax.lax.scan(body, start[k], jnp.moveaxis(z, -2, 0))
+        out = jnp.moveaxis(out, 0, -2)
+        given.append(flipped(out, lengths, jnp) if layer.reversed else out)
+    source, shortcut = readout_sources(shape, given, x, lengths, jnp)
+    return readout_step(shape, maps, source, shortcut, jnp)
 
 
 def step_loss(shape: Shape, loss: str, logits: Array, target: Array) -> Array:
@@ -63,15 +105,29 @@ def sequence_loss(shape: Shape, loss: str, cut: bool = False) -> Callable[..., A
     """f(params, x, y, mask): the sum over steps with a target, the mean over B.
 
     x (B, T, n_in), y (B, T, n_out), mask (B, T).  What y holds where mask is false is
-    not looked at, NaN included.
+    not looked at, NaN included.  Reversed layers start at the last step with a target.
     """
 
     def f(params: Params, x: Array, y: Array, mask: Array) -> Array:
-        target = jnp.where(mask[..., None], y, 0.0)
-        each = step_loss(shape, loss, logits_of(shape, params, x, cut), target)
-        return jnp.sum(jnp.where(mask, each, 0.0)) / x.shape[0]
+        logits = logits_of(shape, params, x, cut, ends_of(shape, mask))
+        return masked_loss(shape, loss, logits, y, mask)
 
     return f
+
+
+def ends_of(shape: Shape, mask: Array) -> Array | None:
+    """The last steps with a target, from 1, where a layer is reversed, else None."""
+    if not shape.whole:
+        return None
+    steps = jnp.arange(1, mask.shape[-1] + 1)
+    return jnp.max(jnp.where(mask, steps, 1), axis=-1)
+
+
+def masked_loss(shape: Shape, loss: str, logits: Array, y: Array, mask: Array) -> Array:
+    """The same of logits (B, T, n_out)."""
+    target = jnp.where(mask[..., None], y, 0.0)
+    each = step_loss(shape, loss, logits, target)
+    return jnp.sum(jnp.where(mask, each, 0.0)) / logits.shape[0]
 
 
 def value_and_grad(

@@ -12,21 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pyvgrad.blob import crc, pack, parse
-from pyvgrad.executor import Executor
-from pyvgrad.fixed import (
-    ONE_Q14,
-    rs,
-    sat16,
-    sat30,
-    sigmoid_q14,
-    softmax_q14,
-    tanh_q14,
-)
-from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout
+from pyvgrad.executor import NO_STEP, Executor
+from pyvgrad.fixed import rs, sat16, sigmoid_q14, softmax_q14
+from pyvgrad.intcells import Gates, clamps_of, step
+from pyvgrad.intwhole import pass_layers, recurrent
+from pyvgrad.model import readout_sources
+from pyvgrad.qmodel import Ints, QModel, QReadout
 from pyvgrad.signals import Signals, narrowed, raw_signals
 from pyvgrad.state import Image, State, from_bytes, initial, size, to_bytes
-
-Gates = dict[str, Ints]
 
 
 @dataclass(frozen=True)
@@ -36,8 +29,11 @@ class Trace:
     ``y`` and ``logits`` (batch, T, n_out); ``saturated`` (batch,) over the valid
     steps; ``state`` after the last step.  On request ``images``, the saved state after
     each step, (batch, T, state_size); and for each layer ``c`` (batch, T, n) q20 or
-    None, ``h`` (batch, T, n) on h_exp, ``gates`` {letter: (batch, T, rows)} q14, of
-    which g is the value of g(x), up to 2.0 for ``4s-2``.
+    None, ``h`` (batch, T, n) of the state, ``gates`` as in intcells.Stepped with an
+    axis T.
+
+    A model with a reversed layer has one image, that after the sequence; in mode
+    ``final`` every step has the y and logits of the whole sequence.
     """
 
     y: Signals
@@ -50,53 +46,6 @@ class Trace:
     gates: list[Gates] = field(default_factory=list)
 
 
-def _clamps(exact: Ints, clamped: Ints) -> Ints:
-    """Clamped values of each sequence, (batch,)."""
-    return np.asarray(np.count_nonzero(exact != clamped, axis=-1), np.int64)
-
-
-def _affine(q: QLayer, gate: str, z: Ints) -> Ints:
-    """A gate's argument before it is clamped, (batch, rows)."""
-    acc = z @ q.weights[gate].T + q.biases.get(gate, 0)
-    return rs(acc, q.exps[gate] - q.argument_exp(gate))
-
-
-def _rnn(q: QLayer, z: Ints) -> tuple[Ints, Ints]:
-    """Return h' (batch, n) and the clamps of it (batch,)."""
-    exact = _affine(q, "a", z)
-    a, clamps = sat16(exact), np.zeros(len(z), np.int64)
-    function = q.layer.function("a")
-    if function == "t":
-        return tanh_q14(a), clamps
-    if function == "s":
-        return sigmoid_q14(a), clamps
-    # A clamp at -32768 is not counted: h' is 0 all the same.
-    return np.maximum(a, 0), _clamps(np.maximum(exact, -32768), a)
-
-
-def _lstm(q: QLayer, z: Ints, c: Ints) -> tuple[Ints, Ints, Gates, Ints]:
-    """Return h', c' (batch, n), the gates (batch, rows), the clamps (batch,)."""
-    layer, opts = q.layer, q.layer.opts
-    a = {k: sat16(_affine(q, k, z)) for k in layer.gates}
-    gates = {k: sigmoid_q14(a[k]) for k in "ifo" if k in a}
-    wide = {k: np.repeat(v, layer.block, axis=-1) for k, v in gates.items()}
-    g = sigmoid_q14(a["g"]) if opts.squash_g == "s" else tanh_q14(a["g"])
-    m = 128 if opts.squash_g == "4s-2" else 64
-    exact = rs(wide.get("f", ONE_Q14) * c + m * wide["i"] * g, 14)
-    c = sat30(exact)
-    clamps = _clamps(exact, c)
-    o = wide.get("o")
-    if opts.squash_h == "identity":
-        exact = rs(c, 20 - q.h_exp) if o is None else rs(o * c, 34 - q.h_exp)
-        h = sat16(exact)
-        clamps += _clamps(exact, h)
-    else:
-        h = tanh_q14(sat16(rs(c, 8 if opts.squash_h == "tanh" else 9)))
-        if o is not None:
-            h = rs(o * h, 14)
-    return h, c, gates | {"g": m // 64 * g}, clamps
-
-
 def _readout(q: QReadout, z: Ints) -> tuple[Ints, Ints, Ints]:
     """Return y and logits (batch, n_out) and the clamps (batch,)."""
     acc = z @ q.weights.T
@@ -106,7 +55,7 @@ def _readout(q: QReadout, z: Ints) -> tuple[Ints, Ints, Ints]:
     logits = sat16(exact)
     if q.readout.output == "logistic":
         return sigmoid_q14(logits), logits, np.zeros(len(z), np.int64)
-    clamps = _clamps(exact, logits)
+    clamps = clamps_of(exact, logits)
     if q.readout.output == "softmax":
         return softmax_q14(logits, q.logit_exp), logits, clamps
     return logits, logits, clamps
@@ -131,8 +80,11 @@ class IntModel:
     def step(self, state: State, x: ArrayLike) -> tuple[Signals, Signals, State]:
         """One step of x (batch, n_in): y, logits (batch, n_out) and the next state.
 
-        ValueError for another shape and for what is no integer within int16.
+        ValueError for another shape, for what is no integer within int16, and for a
+        model with a reversed layer, which has no single step.
         """
+        if self.model.shape.whole:
+            raise ValueError(NO_STEP)
         batch = len(state.saturated)
         ints = raw_signals(narrowed(x), batch, self.model.shape.n_in).astype(np.int64)
         y, logits, state, _ = self.step_gates(state, ints)
@@ -141,35 +93,24 @@ class IntModel:
     def step_gates(
         self, state: State, x: Ints
     ) -> tuple[Signals, Signals, State, list[Gates]]:
-        """As ``step``, of int64 x that is not checked, and the gates of each layer.
-
-        Gates are {letter: (batch, rows)} as in Trace, none for a cell without c.
-        """
+        """As ``step``, of int64 x that is not checked, and the gates of each layer."""
         below, saturated = x, state.saturated
         c, r, gates = list(state.c), list(state.r), []
         for k, q in enumerate(self.model.layers):
-            z = np.concatenate([below, r[k][:, : q.layer.n_recurrent]], axis=-1)
-            carried, by_gate = c[k], Gates()
-            if carried is None:
-                below, clamps = _rnn(q, z)
-            else:
-                below, c[k], by_gate, clamps = _lstm(q, z, carried)
-            fed_back = [by_gate[g] for g in q.layer.feedback_gates]
-            r[k] = np.concatenate([below, *fed_back], axis=-1)
-            saturated = saturated + clamps
-            gates.append(by_gate)
-        y = logits = below
-        if self.model.readout is not None:
-            z = np.concatenate([below, x[:, : self._shortcuts]], axis=-1)
-            y, logits, clamps = _readout(self.model.readout, z)
-            saturated = saturated + clamps
-        state = State(tuple(c), tuple(r), saturated & 0xFFFFFFFF)
+            now = step(q, below, r[k], c[k])
+            below, c[k], r[k] = now.out, now.c, recurrent(q, now)
+            saturated = saturated + now.clamps
+            gates.append(now.gates)
+        y, logits, clamps = self.readout(below, x)
+        state = State(tuple(c), tuple(r), (saturated + clamps) & 0xFFFFFFFF)
         return y.astype(np.int16), logits.astype(np.int16), state, gates
 
-    @property
-    def _shortcuts(self) -> int:
-        readout = self.model.shape.readout
-        return readout.shortcuts if readout else 0
+    def readout(self, h: Ints, x: Ints) -> tuple[Ints, Ints, Ints]:
+        """Y, logits (batch, n_out) and clamps (batch,) of what the last layer gives."""
+        q = self.model.readout
+        if q is None:
+            return h, h, np.zeros(len(h), np.int64)
+        return _readout(q, np.concatenate([h, x[:, : q.readout.shortcuts]], axis=-1))
 
     def run(
         self,
@@ -183,28 +124,65 @@ class IntModel:
         """Run x (batch, T, n_in) from ``state``, else from the initial one.
 
         Steps from ``lengths`` (batch,) on are padding: computed, but their clamps are
-        not counted.  ``states`` asks for images, c and h, ``gates`` for the gates.
-        ValueError as ``step``.
+        not counted, and no reversed layer reads them.  ``states`` asks for images, c
+        and h, ``gates`` for the gates.  ValueError as ``step``.
         """
-        n_in, n_out = self.model.shape.n_in, self.model.shape.n_out
-        ints = raw_signals(narrowed(x), -1, -1, n_in).astype(np.int64)
+        ints = raw_signals(narrowed(x), -1, -1, self.model.shape.n_in).astype(np.int64)
         batch, T = ints.shape[:2]
         state = self.init_state(batch) if state is None else state
         ends = np.broadcast_to(T if lengths is None else np.asarray(lengths), (batch,))
-        y, logits = np.zeros((2, batch, T, n_out), np.int16)
-        record = _Record(self, batch, T) if states or gates else None
+        if self.model.shape.whole:
+            trace = self._run_whole(state, ints, ends)
+        else:
+            trace = self._run_steps(state, ints, ends, record=states or gates)
+        if not states:
+            trace = replace(trace, images=None, c=[], h=[])
+        return trace if gates else replace(trace, gates=[])
+
+    def _run_steps(self, state: State, x: Ints, ends: Ints, record: bool) -> Trace:
+        batch, T = x.shape[:2]
+        y, logits = np.zeros((2, batch, T, self.model.shape.n_out), np.int16)
+        kept = _Record(self, batch, T) if record else None
         for t in range(T):
-            y[:, t], logits[:, t], after, by_layer = self.step_gates(state, ints[:, t])
+            y[:, t], logits[:, t], after, by_layer = self.step_gates(state, x[:, t])
             counted = np.where(t < ends, after.saturated, state.saturated)
             state = State(after.c, after.r, counted)
-            if record is not None:
-                record.write(t, self, state, by_layer)
+            if kept is not None:
+                kept.write(t, self, state, by_layer)
         trace = Trace(y, logits, state.saturated, state)
-        if record is not None and states:
-            trace = replace(trace, images=record.images, c=record.c, h=record.h)
-        if record is not None and gates:
-            trace = replace(trace, gates=record.gates)
-        return trace
+        if kept is None:
+            return trace
+        return replace(trace, images=kept.images, c=kept.c, h=kept.h, gates=kept.gates)
+
+    def _run_whole(self, state: State, x: Ints, ends: Ints) -> Trace:
+        shape, T = self.model.shape, x.shape[1]
+        if not T or np.any(ends < 1):
+            raise ValueError("a model with a reversed layer needs a step at least")
+        passed = pass_layers(self.model, state.r, state.c, x, ends)
+        given = [p.out for p in passed]
+        h, shortcut = readout_sources(shape, given, x, ends)
+        each = [self.readout(h[:, t], shortcut[:, t]) for t in range(T)]
+        y, logits, clamps = (np.stack(v, axis=1) for v in zip(*each, strict=True))
+        steps = np.arange(T)
+        # The readout is computed at every step, or once.
+        last = steps == ends[:, np.newaxis] - 1
+        asked = steps < ends[:, np.newaxis] if shape.mode == "sequence" else last
+        total = sum((p.clamps for p in passed), np.sum(clamps * asked, axis=1))
+        state = State(
+            tuple(p.c_end for p in passed),
+            tuple(p.r_end for p in passed),
+            (state.saturated + total) & 0xFFFFFFFF,
+        )
+        return Trace(
+            y.astype(np.int16),
+            logits.astype(np.int16),
+            state.saturated,
+            state,
+            to_bytes(state, self.crc)[:, np.newaxis],
+            [p.c for p in passed],
+            [p.h for p in passed],
+            [p.gates for p in passed],
+        )
 
 
 class _Record:
@@ -240,6 +218,7 @@ class NumpyExecutor(Executor):
     def __init__(self, blob: bytes) -> None:
         self.model = IntModel(blob)
         self.n_in = self.model.model.shape.n_in
+        self.whole = self.model.model.shape.whole
         self.reset()
 
     def reset(self) -> None:
@@ -254,7 +233,9 @@ class NumpyExecutor(Executor):
         trace = self.model.run(signals, state=self._state, states=states)
         self._state = trace.state
         images = None if trace.images is None else trace.images[0]
-        return trace.y[0], trace.logits[0], images
+        shape = self.model.model.shape
+        first = -1 if shape.whole and shape.mode != "sequence" else 0
+        return trace.y[0, first:], trace.logits[0, first:], images
 
     @property
     def state(self) -> bytes:

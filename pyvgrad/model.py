@@ -1,27 +1,40 @@
 """The float model: layers of cells and a readout, one step written once.
 
-Parameters are a tree of arrays::
-
-    {"layers": [{"W": {gate: (rows, n_in)}, "U": {gate: (rows, n_recurrent)},
-                 "b": {gate: (rows,)}, "h0": (n,), "c0": (n,), "i0": ...}, ...],
-     "readout": {"W": (n_out, n), "V": (n_out, n_in), "b": (n_out,)}}
-
-without what the shape lacks: U without recurrent weights, V without shortcuts, a bias
-where there is none, the readout.  Initial states may be left out (zeros).  Everything
-takes an array namespace ``xp``, numpy or jax.numpy.
+Its parameters are a tree of arrays (params.py).  Everything takes an array namespace
+``xp``, numpy or jax.numpy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pyvgrad.cells import Array, Layer, Readout, Shape, sigmoid
+from pyvgrad.params import Params, check_params, init_params, state_sizes
+from pyvgrad.units import gate_value
 
-Params = dict[str, Any]
+__all__ = [
+    "FloatModel",
+    "Maps",
+    "Params",
+    "State",
+    "Trajectory",
+    "check_params",
+    "flipped",
+    "forward",
+    "fuse",
+    "init_params",
+    "initial_state",
+    "layer_step",
+    "outputs",
+    "readout_sources",
+    "readout_step",
+    "step",
+]
+
 State = list[dict[str, Array]]  # a layer: h, c where carried, gates that feed back
 
 
@@ -39,8 +52,10 @@ class FloatModel:
 class Trajectory(NamedTuple):
     """Every signal of a run, each (..., T, n).
 
-    ``layers[l]`` has h, c where the cell carries one, and the value of each gate after
-    its function under the gate's letter.
+    ``layers[l]`` has h, c where the cell carries one beside h, the value of each gate
+    after its function under the gate's letter, and ``out`` where the layer does not
+    give h.  Where a layer is reversed, in mode ``final``, logits and y are those of the
+    whole sequence at every step.
     """
 
     logits: Array
@@ -48,137 +63,60 @@ class Trajectory(NamedTuple):
     layers: list[dict[str, Array]]
 
 
-# ---- parameters ----------------------------------------------------------
-
-
-def expected_shapes(shape: Shape) -> Params:
-    """The tree of the parameters with the shape of each array instead of the array."""
-    layers = [_layer_shapes(layer) for layer in shape.layers]
-    tree: Params = {"layers": layers}
-    r = shape.readout
-    if r is not None:
-        tree["readout"] = {"W": (r.n_out, r.n_in)}
-        if r.shortcuts:
-            tree["readout"]["V"] = (r.n_out, r.shortcuts)
-        if r.biases:
-            tree["readout"]["b"] = (r.n_out,)
-    return tree
-
-
-def _layer_shapes(layer: Layer) -> Params:
-    gates = layer.gates
-    tree: Params = {"W": {k: (layer.rows(k), layer.n_in) for k in gates}}
-    if layer.n_recurrent:
-        tree["U"] = {k: (layer.rows(k), layer.n_recurrent) for k in gates}
-    tree["b"] = {k: (layer.rows(k),) for k in gates if layer.has_bias(k)}
-    return tree
-
-
-def check_params(shape: Shape, params: Params) -> None:
-    """ValueError, naming the array, if the parameters are not those of the shape."""
-    want = _flat(expected_shapes(shape))
-    have = {k: np.shape(v) for k, v in _flat(params).items()}
-    for i, layer in enumerate(shape.layers):
-        initial = {f"layers.{i}.{k}0": size for k, size in _state_sizes(layer).items()}
-        want |= {key: (size,) for key, size in initial.items() if key in have}
-    for key in [*want, *have]:
-        if want.get(key) != have.get(key):
-            raise ValueError(
-                f"parameter {key} has shape {have.get(key)}, the model {want.get(key)}"
-            )
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """{"layers.0.W.i": leaf, ...}; tuples are leaves."""
-    if isinstance(tree, Mapping):
-        items: Sequence[tuple[Any, Any]] = list(tree.items())
-    elif isinstance(tree, list):
-        items = list(enumerate(tree))
-    else:
-        return {prefix: tree}
-    flat: dict[str, Any] = {}
-    for key, value in items:
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
-
-
-def init_params(
-    shape: Shape,
-    rng: np.random.Generator,
-    *,
-    scale: float | None = None,
-    biases: Mapping[str, Sequence[float] | float] | None = None,
-) -> Params:
-    """Fresh parameters, float64.
-
-    Weights are uniform in +-scale or, with scale None, in +-sqrt(6 / (columns + rows))
-    of their matrix (Glorot and Bengio 2010).  Biases are 0 with scale None, else
-    uniform like weights; ``biases`` gives a gate's own, "y" the readout's: one value,
-    or one a row, of which the last is repeated.
-    """
-    given = biases or {}
-
-    def matrix(size: tuple[int, ...]) -> Array:
-        bound = (6.0 / sum(size)) ** 0.5 if scale is None else scale
-        return rng.uniform(-bound, bound, size)
-
-    def bias(size: tuple[int, ...], gate: str) -> Array:
-        if gate in given:
-            values = np.atleast_1d(np.asarray(given[gate], float))
-            return values[np.minimum(np.arange(size[0]), len(values) - 1)]
-        return np.zeros(size) if scale is None else rng.uniform(-scale, scale, size)
-
-    tree = expected_shapes(shape)
-    layers = [
-        {
-            name: {k: (bias(s, k) if name == "b" else matrix(s)) for k, s in of.items()}
-            for name, of in layer.items()
-        }
-        for layer in tree["layers"]
-    ]
-    params: Params = {"layers": layers}
-    if "readout" in tree:
-        params["readout"] = {
-            name: bias(s, "y") if name == "b" else matrix(s)
-            for name, s in tree["readout"].items()
-        }
-    return params
-
-
 # ---- one step ------------------------------------------------------------
 
 
 class Affine(NamedTuple):
-    """All gates of a layer, or the readout, as one map: a = [x; r] M + b.
+    """Gates with the same sources, or the readout, as one map: a = z M + P own + b.
 
-    ``M`` is (columns, all rows), ``b`` (all rows,).
+    ``M`` is (columns, all rows), ``P`` of each gate that has it (rows,), ``b`` (all
+    rows,).
     """
 
+    gates: str  # none for the readout
     M: Array
+    P: Mapping[str, Array]
     b: Array
 
 
-def fuse(shape: Shape, params: Params, xp: Any = np) -> list[Affine]:
-    """The affine maps of the layers and, last, of the readout, made for many steps."""
-    maps = [
-        _fuse_layer(layer, p, xp)
+class Maps(NamedTuple):
+    """The affine maps of a model, made for many steps."""
+
+    layers: list[list[Affine]]
+    readout: Affine | None
+
+
+def fuse(shape: Shape, params: Params, xp: Any = np) -> Maps:
+    """The maps of the layers, early gates before late ones, and of the readout."""
+    layers = [
+        [_fuse_gates(layer, p, gates, xp) for gates in _groups(layer)]
         for layer, p in zip(shape.layers, params["layers"], strict=True)
     ]
-    if shape.readout is not None:
-        p = params["readout"]
-        M = xp.concatenate([p["W"], p["V"]], axis=1) if "V" in p else p["W"]
-        b = p["b"] if "b" in p else xp.zeros(shape.n_out, M.dtype)
-        maps.append(Affine(M.T, b))
-    return maps
+    if shape.readout is None:
+        return Maps(layers, None)
+    p = params["readout"]
+    M = xp.concatenate([p["W"], p["V"]], axis=1) if "V" in p else p["W"]
+    b = p["b"] if "b" in p else xp.zeros(shape.n_out, M.dtype)
+    return Maps(layers, Affine("", M.T, {}, b))
 
 
-def _fuse_layer(layer: Layer, p: Params, xp: Any) -> Affine:
-    W = xp.concatenate([p["W"][k] for k in layer.gates])
-    if layer.n_recurrent:
-        U = xp.concatenate([p["U"][k] for k in layer.gates])
-        W = xp.concatenate([W, U], axis=1)
-    zeros = {k: xp.zeros(layer.rows(k), W.dtype) for k in layer.gates}
-    return Affine(W.T, xp.concatenate([(zeros | p["b"])[k] for k in layer.gates]))
+def _groups(layer: Layer) -> list[str]:
+    """The gates, those with the same sources together."""
+    groups: dict[tuple[bool, bool, bool], str] = {}
+    for k in layer.gates:
+        parts = layer.parts(k)
+        key = (k in layer.row.late, "W" in parts, "U" in parts)
+        groups[key] = groups.get(key, "") + k
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]
+
+
+def _fuse_gates(layer: Layer, p: Params, gates: str, xp: Any) -> Affine:
+    sources = [k for k in "WU" if k in layer.parts(gates[0])]
+    blocks = [xp.concatenate([p[name][k] for k in gates]) for name in sources]
+    M = xp.concatenate(blocks, axis=1)
+    zeros = {k: xp.zeros(layer.rows(k), M.dtype) for k in gates}
+    own = {k: p["P"][k] for k in gates if "P" in layer.parts(k)}
+    return Affine(gates, M.T, own, xp.concatenate([(zeros | p["b"])[k] for k in gates]))
 
 
 def initial_state(
@@ -191,47 +129,86 @@ def initial_state(
         state.append(
             {
                 k: xp.broadcast_to(p.get(f"{k}0", xp.zeros(n, dtype)), (*batch, n))
-                for k, n in _state_sizes(layer).items()
+                for k, n in state_sizes(layer).items()
             }
         )
     return state
 
 
-def _state_sizes(layer: Layer) -> dict[str, int]:
-    """What a layer carries from step to step: h, c, the gates that feed back."""
-    sizes = {"h": layer.n} | dict.fromkeys(layer.row.carry, layer.n)
-    return sizes | dict.fromkeys(layer.feedback_gates, layer.n_blocks)
-
-
 def step(
-    shape: Shape, maps: list[Affine], state: State, x: Array, xp: Any = np
+    shape: Shape,
+    maps: Maps,
+    state: State,
+    x: Array,
+    xp: Any = np,
+    seen: Callable[[Array], Array] = lambda v: v,
 ) -> tuple[State, Array, list[dict[str, Array]]]:
     """One step of x (..., n_in): the new state, the logits, every gate's argument.
 
-    Without a readout the logits are h of the last layer.
+    Without a readout the logits are what the last layer gives.  ``seen`` as in
+    layer_step.  ValueError for a model with a reversed layer: it has no single step.
     """
+    if shape.whole:
+        raise ValueError("a model with a reversed layer takes whole sequences")
     new: State = []
     arguments = []
     below = x
-    for layer, affine, s in zip(shape.layers, maps, state, strict=False):
-        a = _arguments(layer, affine, s, below, xp)
-        new.append(layer.row.unit(layer, a, s, xp))
+    for layer, affines, s in zip(shape.layers, maps.layers, state, strict=True):
+        now, below, a = layer_step(layer, affines, s, below, xp, seen)
+        new.append(now)
         arguments.append(a)
-        below = new[-1]["h"]
-    if shape.readout is None:
-        return new, below, arguments
+    return new, readout_step(shape, maps, below, x, xp), arguments
+
+
+def readout_step(
+    shape: Shape, maps: Maps, below: Array, x: Array, xp: Any = np
+) -> Array:
+    """The logits (..., n_out) of what the last layer gives and, for shortcuts, x."""
+    if shape.readout is None or maps.readout is None:
+        return below
     source = xp.concatenate([below, x], axis=-1) if shape.readout.shortcuts else below
-    return new, source @ maps[-1].M + maps[-1].b, arguments
+    return source @ maps.readout.M + maps.readout.b
+
+
+def layer_step(
+    layer: Layer,
+    affines: list[Affine],
+    s: dict[str, Array],
+    x: Array,
+    xp: Any = np,
+    seen: Callable[[Array], Array] = lambda v: v,
+) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+    """One step of one layer: the new state, what it gives (..., n), the arguments.
+
+    ``seen`` is applied to a state where weights read it, not where the unit does: the
+    truncated gradient cuts there.
+    """
+    a: dict[str, Array] = {}
+    for affine in affines:
+        read = s
+        if affine.gates[0] in layer.row.late and layer.row.between is not None:
+            read = s | layer.row.between(layer, a, s, xp)
+        read = {k: seen(v) for k, v in read.items()}
+        a |= _arguments(layer, affine, read, x, xp)
+    new = layer.row.unit(layer, a, s, xp)
+    out = new.pop("out", new["h"])
+    return new, out, a
 
 
 def _arguments(
     layer: Layer, affine: Affine, s: dict[str, Array], x: Array, xp: Any
 ) -> dict[str, Array]:
-    """a_k = W_k x + U_k [h; i; o] + b_k of every gate k, each (..., rows)."""
-    r = [s["h"], *(s[k] for k in layer.feedback_gates)] if layer.n_recurrent else []
-    a = xp.concatenate([x, *r], axis=-1) @ affine.M + affine.b
-    ends = np.cumsum([layer.rows(k) for k in layer.gates])[:-1]
-    return dict(zip(layer.gates, xp.split(a, ends, axis=-1), strict=True))
+    """a_k = W_k x + U_k [h; i; o] + p_k own + b_k of some gates, each (..., rows)."""
+    gates, parts = affine.gates, layer.parts(affine.gates[0])
+    z = [x] if "W" in parts else []
+    if "U" in parts:
+        z += [s["h"], *(s[k] for k in layer.feedback_gates)]
+    a = xp.concatenate(z, axis=-1) @ affine.M + affine.b
+    ends = np.cumsum([layer.rows(k) for k in gates])[:-1]
+    each = dict(zip(gates, xp.split(a, ends, axis=-1), strict=True))
+    for k, p in affine.P.items():
+        each[k] = each[k] + p * (s["h"] if layer.reads(k) == "d" else s["c"])
+    return each
 
 
 def outputs(readout: Readout | None, logits: Array, xp: Any = np) -> Array:
@@ -249,42 +226,97 @@ def outputs(readout: Readout | None, logits: Array, xp: Any = np) -> Array:
 
 
 def forward(
-    shape: Shape, params: Params, x: Array, state: State | None = None
+    shape: Shape,
+    params: Params,
+    x: Array,
+    state: State | None = None,
+    lengths: Array | None = None,
 ) -> Trajectory:
     """Run x (..., T, n_in) and keep every signal.  ValueError for another n_in.
 
-    ``state`` is the state before the first step, each array (..., n); without it the
-    model's own.
+    ``state`` is the state before the first step (a reversed layer's, before the last),
+    each array (..., n); without it the model's own.  ``lengths`` (...,) are the
+    sequences' ends where they are not T: a reversed layer starts there.
     """
     x = np.asarray(x)
     if x.ndim < 2 or x.shape[-1] != shape.n_in:
         raise ValueError(f"x is (..., T, {shape.n_in}), not {x.shape}")
     maps = fuse(shape, params)
-    s = initial_state(shape, params, x.shape[:-2]) if state is None else state
-    logits, signals = [], []
-    for t in range(x.shape[-2]):
-        s, z, arguments = step(shape, maps, s, x[..., t, :])
-        logits.append(z)
-        signals.append(
-            [
-                {k: gate_value(layer, k, v) for k, v in a.items()} | now
-                for layer, a, now in zip(shape.layers, arguments, s, strict=True)
-            ]
-        )
-    layers = [
-        {k: np.stack([now[i][k] for now in signals], axis=-2) for k in signals[0][i]}
-        for i in range(len(shape.layers))
-    ]
-    z = np.stack(logits, axis=-2)
+    start = initial_state(shape, params, x.shape[:-2]) if state is None else state
+    layers: list[dict[str, Array]] = []
+    given: list[Array] = []
+    for k, layer in enumerate(shape.layers):
+        below = [given[i] for i in shape.below(k)]
+        source = np.concatenate(below, axis=-1) if below else x
+        out, signals = _layer_forward(layer, maps.layers[k], source, start[k], lengths)
+        given.append(out)
+        layers.append(signals)
+    source, shortcut = readout_sources(shape, given, x, lengths)
+    steps = range(x.shape[-2])
+    z = np.stack(
+        [
+            readout_step(shape, maps, source[..., t, :], shortcut[..., t, :])
+            for t in steps
+        ],
+        axis=-2,
+    )
     return Trajectory(z, outputs(shape.readout, z), layers)
 
 
-def gate_value(layer: Layer, gate: str, argument: Array, xp: Any = np) -> Array:
-    """A gate's function of its argument, as in the cell's unit."""
-    return {
-        "t": lambda: xp.tanh(argument),
-        "tanh": lambda: xp.tanh(argument),
-        "4s-2": lambda: 2.0 * xp.tanh(0.5 * argument),
-        "s": lambda: sigmoid(argument, xp),
-        "r": lambda: xp.maximum(argument, 0.0),
-    }[layer.function(gate)]()
+def _layer_forward(
+    layer: Layer,
+    affines: list[Affine],
+    x: Array,
+    s: dict[str, Array],
+    lengths: Array | None,
+) -> tuple[Array, dict[str, Array]]:
+    """What a layer gives, (..., T, n), and its signals."""
+    x = flipped(x, lengths) if layer.reversed else x
+    given, signals = [], []
+    for t in range(x.shape[-2]):
+        s, out, a = layer_step(layer, affines, s, x[..., t, :])
+        extra = {} if out is s["h"] else {"out": out}
+        values = {k: gate_value(layer, k, v, np) for k, v in a.items()}
+        given.append(out)
+        signals.append(values | s | extra)
+    series = {k: np.stack([now[k] for now in signals], axis=-2) for k in signals[0]}
+    out = np.stack(given, axis=-2)
+    if layer.reversed:
+        series = {k: flipped(v, lengths) for k, v in series.items()}
+        out = flipped(out, lengths)
+    return out, series
+
+
+def flipped(v: Array, lengths: Array | None, xp: Any = np) -> Array:
+    """V (..., T, n) with the steps before each sequence's end in reverse order."""
+    if lengths is None:
+        return xp.flip(v, axis=-2)
+    steps = xp.arange(v.shape[-2])
+    ends = xp.asarray(lengths)[..., None]
+    order = xp.where(steps < ends, ends - 1 - steps, steps)
+    return xp.take_along_axis(v, order[..., None], axis=-2)
+
+
+def readout_sources(
+    shape: Shape, given: list[Array], x: Array, lengths: Array | None, xp: Any = np
+) -> tuple[Array, Array]:
+    """What the readout reads of the last layer and of x, each (..., T, .)."""
+    top = [given[k] for k in shape.top]
+    if not shape.whole or shape.mode != "final":
+        return xp.concatenate(top, axis=-1), x
+    last = x.shape[-2] - 1 if lengths is None else xp.asarray(lengths) - 1
+    ends = [
+        v[..., :1, :] if shape.layers[k].reversed else _at(v, last, xp)
+        for k, v in zip(shape.top, top, strict=True)
+    ]
+    h = xp.concatenate(ends, axis=-1)
+    return tuple(
+        xp.broadcast_to(v, (*v.shape[:-2], x.shape[-2], v.shape[-1]))
+        for v in (h, _at(x, last, xp))
+    )
+
+
+def _at(v: Array, step: Any, xp: Any) -> Array:
+    """V (..., T, n) at one step of each sequence, (..., 1, n)."""
+    index = xp.broadcast_to(xp.asarray(step), v.shape[:-2])
+    return xp.take_along_axis(v, index[..., None, None], axis=-2)

@@ -52,9 +52,9 @@ def export_float(shape: Shape, params: Params) -> Any:
             inputs.append(given)
             states.append(value(name, np.float32, ["N", size], doc))
             old[letter] = g.batched(f"{name}_in", "x", size)
-        h = _layer(g, _Place(layer, maps[k], h, old, f"state_{k + 1}"))
+        h = _layer(g, _Place(layer, maps.layers[k][0], h, old, f"state_{k + 1}"))
     g.prefix = ""
-    outputs = _readout(g, shape, maps[-1], h)
+    outputs = _readout(g, shape, maps.readout, h)
     doc = _DOC.format(cells=" + ".join(f"{v.cell} {v.n}" for v in shape.layers))
     graph = g.finish("vgrad_float", inputs, [*outputs, *states], doc)
     metadata = {"format": "float", "mode": shape.mode, "output": shape.output}
@@ -181,11 +181,11 @@ def _squash(g: Graph, name: str, x: str) -> str:
     return g.op("Sub", g.op("Mul", s, g.constant(scale)), g.constant(offset))
 
 
-def _readout(g: Graph, shape: Shape, affine: Affine, h: str) -> list[Any]:
+def _readout(g: Graph, shape: Shape, affine: Affine | None, h: str) -> list[Any]:
     """Outputs ``y`` and ``logits`` from h (T, N, n) of the last layer."""
     r, last = shape.readout, shape.mode == "last"
     h = g.last(h, 0) if last else g.op("Transpose", h, perm=[1, 0, 2])
-    if r is None:
+    if r is None or affine is None:
         g.ops("Identity", [h], ["logits"])
     else:
         x = g.last("x", 1) if last and r.shortcuts else "x"

@@ -16,6 +16,7 @@ from pyvgrad.cells import Layer, Readout, Shape
 Ints = NDArray[np.int64]
 
 _ARGUMENT_EXP = {"s": 11, "t": 12, "tanh": 12, "4s-2": 11}
+_STATE_EXP = 14  # of h where it is bounded, of gates, and of c as a peephole reads it
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -52,10 +53,11 @@ class Scaling(_ByValue):
 class QLayer(_ByValue):
     """The integers of one layer.
 
-    ``weights[k]`` is (rows, n_in + n_recurrent), ``biases[k]`` (rows,) for the gates
+    ``weights[k]`` is (rows, columns of gate k), ``biases[k]`` (rows,) for the gates
     that have them, ``exps[k]`` the accumulator's exponent E, (rows,), one value
-    repeated where weights are 16-bit.  ``c0`` (n,) q20 and ``r0`` (state_length,) are
-    the initial state, None for zeros.
+    repeated where weights are 16-bit.  ``h_exp`` is the exponent of what the layer
+    gives.  ``c0`` (n,) q20 and ``r0`` (state_length,) are the initial state, None for
+    zeros.
     """
 
     layer: Layer
@@ -68,7 +70,22 @@ class QLayer(_ByValue):
 
     def argument_exp(self, gate: str) -> int:
         """The exponent on which the gate's function takes its argument."""
-        return _ARGUMENT_EXP.get(self.layer.function(gate), self.h_exp)
+        # m is a part of n's argument.
+        like = "n" if gate in self.layer.row.joined else gate
+        return _ARGUMENT_EXP.get(self.layer.function(like), self.h_exp)
+
+    @property
+    def r_exp(self) -> int:
+        """The exponent of h in the state."""
+        return _STATE_EXP if self.layer.r_bounded else self.h_exp
+
+    def column_exps(self, gate: str, x_exps: Ints) -> Ints:
+        """Exponent of each column of a gate; ``x_exps`` those of x, (n_in,)."""
+        n_gates = self.layer.n_recurrent - self.layer.n
+        r = [self.r_exp] * self.layer.n + [_STATE_EXP] * n_gates
+        own = self.r_exp if self.layer.reads(gate) == "d" else _STATE_EXP
+        exps = {"W": x_exps, "U": np.array(r), "P": np.array([own])}
+        return np.concatenate([exps[part] for part in self.layer.parts(gate)])
 
     @property
     def state_length(self) -> int:
@@ -120,15 +137,22 @@ class QModel(_ByValue):
         readout = [self.readout.weights] if self.readout else []
         return int(sum(w.size for w in matrices + readout))
 
-    def source_exps(self, index: int) -> Ints:
-        """Exponent of each column of layer ``index`` (the readout: len(layers))."""
-        x = [self.x_exp] * self.shape.n_in
-        if index == len(self.layers):
-            assert self.readout is not None
-            h = [self.layers[-1].h_exp] * self.layers[-1].layer.n
-            return np.array(h + x[: self.readout.readout.shortcuts])
-        q = self.layers[index]
-        below = [self.layers[index - 1].h_exp] * q.layer.n_in if index else x
-        r = [q.h_exp] * q.layer.n if q.layer.n_recurrent else []
-        gates = [14] * (q.layer.n_recurrent - len(r))
-        return np.array(below + r + gates)
+    def x_exps(self, index: int) -> Ints:
+        """Exponents of what layer ``index`` reads from below (the readout: as h)."""
+        below = self.shape.below(index)
+        if not below:
+            return np.full(self.shape.n_in, self.x_exp)
+        return np.concatenate(
+            [np.full(self.layers[k].layer.n, self.layers[k].h_exp) for k in below]
+        )
+
+    def column_exps(self, index: int, gate: str) -> Ints:
+        """Exponent of each column of a gate of layer ``index``."""
+        return self.layers[index].column_exps(gate, self.x_exps(index))
+
+    @property
+    def readout_exps(self) -> Ints:
+        """Exponent of each column of the readout, [h; x]."""
+        assert self.readout is not None
+        x = np.full(self.readout.readout.shortcuts, self.x_exp)
+        return np.concatenate([self.x_exps(len(self.layers)), x])

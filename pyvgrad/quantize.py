@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyvgrad.calibrate import (
+    MAX_CLIP,
+    METHODS,
+    WEIGHT_LIMIT,
+    Exponents,
+    Grid,
+    calibrate,
+    check_exponents,
+    default_exponents,
+    free_exp,
+    weights_exp,
+)
 from pyvgrad.cells import Layer, Readout, Shape
 from pyvgrad.fixed import half_up
-from pyvgrad.model import Params, check_params, forward
+from pyvgrad.model import Params, check_params
 from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout
 
 Floats = NDArray[np.float64]
 
-_WEIGHT_LIMIT = {16: 32767, 8: 127}
 _INT32 = (-(2**31), 2**31 - 1)
 _MAX_SHIFT = 31
 _ZERO_SHIFT = 16  # of a gate whose weights and biases are all zero
@@ -30,51 +40,60 @@ def quantize(
     h_exp: int = 11,
     calibration: NDArray[Any] | None = None,
     lengths: NDArray[Any] | None = None,
+    exponents: Exponents | None = None,
+    weights: str = "minmax",
 ) -> QModel:
     """Round a float model to integers.
 
     ``calibration`` x (N, T, n_in) sets the exponents of unbounded signals; steps from
     ``lengths`` (N,) on, where given, do not count.  Without it they are ``h_exp`` for
-    states, 11 for linear outputs, and 9 for the logits of a softmax.
+    states, 11 for linear outputs, and 9 for the logits of a softmax.  ``exponents``,
+    such as calibrate.calibrate chooses, hold instead of all these.  ``weights`` is the
+    method for weights, one of calibrate.METHODS.
 
     ValueError for parameters that do not fit the shape, that are not finite, or that
     are too large for the integers.
     """
     exps_fit = all(0 <= e <= 14 for e in (x_exp, h_exp))
-    if weight_bits not in _WEIGHT_LIMIT or not exps_fit:
+    if weight_bits not in WEIGHT_LIMIT or not exps_fit:
         raise ValueError(
             "weights have 8 or 16 bits, x_exp and h_exp are 0 to 14, "
             f"not {weight_bits}, {x_exp} and {h_exp}"
         )
     check_params(shape, params)
     _refuse_not_finite(params)
-    h_exps, logit_exp = _signal_exps(shape, params, h_exp, calibration, lengths)
-    layers: list[QLayer] = []
-    below = [x_exp] * shape.n_in
-    for index, (layer, p) in enumerate(
-        zip(shape.layers, params["layers"], strict=True)
-    ):
-        where = f"layer {index + 1}"
-        layers.append(
-            _layer(layer, p, h_exps[index], below, bits=weight_bits, where=where)
+    if weights not in METHODS:
+        raise ValueError(f"the method for weights is one of {METHODS}, not {weights}")
+    if exponents is None:
+        exponents = default_exponents(shape, x_exp, h_exp)
+        if calibration is not None:
+            exponents = calibrate(shape, params, calibration, lengths, x_exp=x_exp)
+    check_exponents(shape, exponents)
+    grid = Grid(weight_bits, weights)
+    layers = [
+        _layer(
+            layer,
+            p,
+            exponents.h[k],
+            exponents.below(shape, k),
+            grid=grid,
+            where=f"layer {k + 1}",
         )
-        below = [h_exps[index]] * layer.n
+        for k, (layer, p) in enumerate(zip(shape.layers, params["layers"], strict=True))
+    ]
     readout = None
     if shape.readout is not None:
-        columns = below + [x_exp] * shape.readout.shortcuts
+        x = np.full(shape.readout.shortcuts, exponents.x)
+        columns = np.concatenate([exponents.below(shape, len(layers)), x])
         readout = _readout(
-            shape.readout, params["readout"], logit_exp, columns, weight_bits
+            shape.readout, params["readout"], exponents.logits, columns, grid
         )
-    return QModel(shape, tuple(layers), readout, weight_bits, x_exp, x_exp)
+    return QModel(shape, tuple(layers), readout, weight_bits, exponents.x, exponents.x)
 
 
 def signal_exp(largest: float) -> int:
     """An unbounded signal's exponent: clamp(floor(log2(32767 / max)) - 1, 0, 14)."""
-    if largest == 0.0:
-        return 14
-    # frexp: 32767 / max = m 2^e with m in [1/2, 1), so the floor of log2 is e - 1
-    _, e = np.frexp(32767.0 / largest)
-    return int(np.clip(int(e) - 2, 0, 14))
+    return free_exp(largest, 1)
 
 
 def _refuse_not_finite(params: Params) -> None:
@@ -91,59 +110,38 @@ def _refuse_not_finite(params: Params) -> None:
                     )
 
 
-def _signal_exps(
-    shape: Shape,
-    params: Params,
-    h_exp: int,
-    calibration: NDArray[Any] | None,
-    lengths: NDArray[Any] | None,
-) -> tuple[list[int], int]:
-    """(h_exp of each layer, logit_exp)."""
-    bounded = [layer.bounded for layer in shape.layers]
-    h_exps = [14 if b else h_exp for b in bounded]
-    logit_exp = {"linear": 11, "logistic": 11, "softmax": 9}[shape.output]
-    free_logits = shape.readout is not None and shape.output != "logistic"
-    if calibration is None or (all(bounded) and not free_logits):
-        return h_exps, logit_exp
-    x = np.asarray(calibration, np.float64)
-    if x.ndim != 3 or not x.size or x.shape[2] != shape.n_in:
-        raise ValueError(f"calibration x is (N, T, {shape.n_in}), not {x.shape}")
-    run = forward(shape, params, x)
-    ends = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
-    valid = np.arange(x.shape[1]) < ends[:, None]
-
-    def largest(signal: Floats) -> float:
-        top = float(np.abs(signal[valid]).max(initial=0.0))
-        if not np.isfinite(top):
-            raise ValueError("the model's signals overflow on the calibration data")
-        return top
-
-    for index, p in enumerate(params["layers"]):
-        if not bounded[index]:
-            start = float(np.abs(p.get("h0", np.zeros(1))).max())
-            h_exps[index] = signal_exp(max(start, largest(run.layers[index]["h"])))
-    return h_exps, signal_exp(largest(run.logits)) if free_logits else logit_exp
-
-
 def _layer(
-    layer: Layer, p: Params, h_exp: int, below: list[int], *, bits: int, where: str
+    layer: Layer, p: Params, h_exp: int, below: Ints, *, grid: Grid, where: str
 ) -> QLayer:
-    n_gates = max(0, layer.n_recurrent - layer.n)
-    columns = below + ([h_exp] * layer.n if layer.n_recurrent else []) + [14] * n_gates
     q = QLayer(layer, h_exp, {}, {}, {}, *_initial_state(layer, p, h_exp, where))
-    for gate in layer.gates:
-        w = np.asarray(p["W"][gate], np.float64)
-        if layer.n_recurrent:
-            w = np.concatenate([w, np.asarray(p["U"][gate], np.float64)], axis=1)
-        b = np.asarray(p["b"][gate], np.float64) if layer.has_bias(gate) else None
-        what = f"{where}, gate {gate}"
-        exps, weights, biases = _affine(
-            w, b, columns, q.argument_exp(gate), bits=bits, where=what
+    columns = {gate: q.column_exps(gate, below) for gate in layer.gates}
+    maps = {gate: _map(layer, p, gate) for gate in layer.gates}
+    for gate, (w, b) in maps.items():
+        q.exps[gate] = _exps(
+            w,
+            b,
+            columns[gate],
+            q.argument_exp(gate),
+            grid=grid,
+            where=f"{where}, gate {gate}",
         )
-        q.exps[gate], q.weights[gate] = exps, weights
+    for gate in layer.row.joined:
+        q.exps[gate] = np.min([q.exps[k] for k in layer.row.joined], axis=0)
+    for gate, (w, b) in maps.items():
+        q.weights[gate], biases = _rounded(w, b, columns[gate], q.exps[gate], grid)
         if biases is not None:
             q.biases[gate] = biases
     return q
+
+
+def _map(layer: Layer, p: Params, gate: str) -> tuple[Floats, Floats | None]:
+    """A gate's weights (rows, columns) and its biases (rows,)."""
+    parts = [
+        np.asarray(p[part][gate], np.float64).reshape(layer.rows(gate), -1)
+        for part in layer.parts(gate)
+    ]
+    b = np.asarray(p["b"][gate], np.float64) if layer.has_bias(gate) else None
+    return np.concatenate(parts, axis=1), b
 
 
 def _initial_state(
@@ -156,55 +154,72 @@ def _initial_state(
     h, *gates = (
         np.asarray(p.get(f"{k}0", np.zeros(n)), np.float64) for k, n in sizes.items()
     )
-    c = np.asarray(p.get("c0", np.zeros(layer.n)), np.float64)
-    limits = [(h, 32767 / 2.0**h_exp), (c, 1024.0), *((g, 1.0) for g in gates)]
+    c = np.asarray(p.get(f"{layer.row.carry}0", np.zeros(layer.n)), np.float64)
+    r_exp = 14 if layer.r_bounded else h_exp
+    limits = [(h, 32767 / 2.0**r_exp), (c, 1024.0), *((g, 1.0) for g in gates)]
     if any(np.abs(v).max() > limit for v, limit in limits):
         raise ValueError(f"{where}: the initial state is too large for the integers")
-    r = [np.ldexp(h, h_exp), *(np.ldexp(g, 14) for g in gates)]
+    r = [np.ldexp(h, r_exp), *(np.ldexp(g, 14) for g in gates)]
     r0 = half_up(np.concatenate(r))
     c0 = half_up(np.ldexp(c, 20)) if layer.row.carry else None
     return c0, r0
 
 
 def _readout(
-    r: Readout, p: Params, logit_exp: int, columns: list[int], bits: int
+    r: Readout, p: Params, logit_exp: int, columns: Ints, grid: Grid
 ) -> QReadout:
     w = np.asarray(p["W"], np.float64)
     if r.shortcuts:
         w = np.concatenate([w, np.asarray(p["V"], np.float64)], axis=1)
     b = np.asarray(p["b"], np.float64) if r.biases else None
-    exps, weights, biases = _affine(
-        w, b, columns, logit_exp, bits=bits, where="the readout"
-    )
-    return QReadout(r, logit_exp, exps, weights, biases)
+    exps = _exps(w, b, columns, logit_exp, grid=grid, where="the readout")
+    return QReadout(r, logit_exp, exps, *_rounded(w, b, columns, exps, grid))
 
 
-def _affine(
+def _exps(
     w: Floats,
     b: Floats | None,
-    columns: Sequence[int],
+    columns: Ints,
     arg: int,
     *,
-    bits: int,
+    grid: Grid,
     where: str,
-) -> tuple[Ints, Ints, Ints | None]:
-    """(exps (rows,), weights, biases) of one map; E is one a map, or one a row at 8."""
-    rows = [slice(k, k + 1) for k in range(len(w))] if bits == 8 else [slice(None)]
+) -> Ints:
+    """E of each row of one map, (rows,): one a map, or one a row at 8 bits."""
+    rows = [slice(k, k + 1) for k in range(len(w))] if grid.bits == 8 else [slice(None)]
     exps = np.zeros(len(w), np.int64)
     for s in rows:
         part = None if b is None else b[s]
-        exps[s] = _accumulator_exp(
-            w[s], part, columns, arg, limit=_WEIGHT_LIMIT[bits], where=where
-        )
-    shifts = exps[:, None] - np.asarray(columns)
-    weights = half_up(np.ldexp(w, shifts))
-    return exps, weights, None if b is None else half_up(np.ldexp(b, exps))
+        e = _accumulator_exp(w[s], part, columns, arg, limit=grid.limit, where=where)
+        if grid.method != "minmax":
+            e = _clipping_exp(w[s], part, columns, (e, arg + _MAX_SHIFT), grid)
+        exps[s] = e
+    return exps
+
+
+def _rounded(
+    w: Floats, b: Floats | None, columns: Ints, exps: Ints, grid: Grid
+) -> tuple[Ints, Ints | None]:
+    """Weights and biases as integers, weights clamped where E was chosen so."""
+    steps = np.clip(np.ldexp(w, exps[:, None] - columns), -grid.limit, grid.limit)
+    weights = half_up(steps)
+    return weights, None if b is None else half_up(np.ldexp(b, exps))
+
+
+def _clipping_exp(
+    w: Floats, b: Floats | None, columns: Ints, bounds: tuple[int, int], grid: Grid
+) -> int:
+    """E from the largest without a clamp on, where no bias is clamped either."""
+    low, high = bounds[0], min(bounds[1], bounds[0] + MAX_CLIP)
+    while b is not None and not _rounds_into(np.ldexp(b, high), *_INT32):
+        high -= 1
+    return weights_exp(grid, w, columns, range(low, high + 1))
 
 
 def _accumulator_exp(
     w: Floats,
     b: Floats | None,
-    columns: Sequence[int],
+    columns: Ints,
     arg: int,
     *,
     limit: int,
@@ -215,7 +230,7 @@ def _accumulator_exp(
         return arg + _ZERO_SHIFT
     for e in range(arg + _MAX_SHIFT, arg, -1):
         with np.errstate(over="ignore"):
-            weights = np.ldexp(w, e - np.asarray(columns))
+            weights = np.ldexp(w, e - columns)
             biases = np.zeros(1) if b is None else np.ldexp(b, e)
         if _rounds_into(weights, -limit, limit) and _rounds_into(biases, *_INT32):
             return e

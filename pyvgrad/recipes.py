@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyvgrad.blob import pack
+from pyvgrad.calibrate import free_exp
 from pyvgrad.cells import Shape
 from pyvgrad.learning import Learn
 from pyvgrad.model import init_params
@@ -124,7 +125,9 @@ class IntRecipe:
             for tensor in named(shape, name):
                 array = array_of(shape, params, tensor)
                 array[...] = rng.uniform(-bound, bound, array.shape)
-        return pack(quantize(shape, params, x_exp=task.x_exp, h_exp=self.h_exp))
+        return pack(
+            quantize(shape, params, x_exp=free_exp(task.largest), h_exp=self.h_exp)
+        )
 
     def raw_factors(self, shape: Shape) -> list[tuple[int, int, str, int]]:
         """(layer, gate, part, factor q16) of each factor, as Trainer.rate takes them.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pyvgrad.blob import pack
+from pyvgrad.calibrate import input_exp
 from pyvgrad.cells import Shape
 from pyvgrad.defaults import Settings
 from pyvgrad.intmodel import IntModel
@@ -16,7 +17,6 @@ from pyvgrad.qmodel import QModel
 from pyvgrad.quantize import quantize
 from pyvgrad.signals import to_signals
 from pyvgrad.tasks import Outputs, Sequences, Task
-from pyvgrad.tasks.recordings import input_exp as exp_for
 from pyvgrad.train import Progress, TrainResult, train_task
 
 
@@ -38,14 +38,6 @@ def calibration(task: Task) -> Sequences:
     return task.calibrate or next(iter(task.checks.values()))
 
 
-def input_exp(data: Sequences) -> int:
-    """The largest exponent, 14 at most, on which no input is clamped.
-
-    ValueError for inputs that no exponent fits.
-    """
-    return exp_for(float(np.abs(data.x).max(initial=0.0)))
-
-
 def integers(task: Task, shape: Shape, params: Params, weight_bits: int) -> QModel:
     """Quantize with the task's own sequences as calibration."""
     data = calibration(task)
@@ -53,7 +45,7 @@ def integers(task: Task, shape: Shape, params: Params, weight_bits: int) -> QMod
         shape,
         params,
         weight_bits=weight_bits,
-        x_exp=input_exp(data),
+        x_exp=input_exp(data.x),
         calibration=data.x,
         lengths=data.lengths,
     )
@@ -88,7 +80,7 @@ def solve(
     """
     if weight_bits not in (8, 16):
         raise ValueError(f"weights have 8 or 16 bits, not {weight_bits}")
-    input_exp(calibration(task))  # refuses inputs that do not fit before the work
+    input_exp(calibration(task).x)  # refuses inputs that do not fit before the work
 
     def stop(params: Params, sequences: int, loss: float) -> bool:
         if task.goal < 1.0:

@@ -29,6 +29,8 @@ from pyvgrad.defaults import Settings
 from pyvgrad.grad import value_and_grad
 from pyvgrad.model import Params, init_params
 from pyvgrad.optim import clip_norm, optimizer, scale_rates
+from pyvgrad.qat import Rounding
+from pyvgrad.qat import value_and_grad as rounded_value_and_grad
 from pyvgrad.tasks.task import Floats, Ints, Sequences, Task
 
 Stop = Callable[[Params, int, float], bool]
@@ -52,7 +54,9 @@ class TrainResult:
     success: bool
 
 
-def make_update(shape: Shape, settings: Settings) -> tuple[Any, Any]:
+def make_update(
+    shape: Shape, settings: Settings, rounding: Rounding | None = None
+) -> tuple[Any, Any]:
     """(the optimizer, the compiled chunk), compiled once for equal settings.
 
     chunk(params, memory, x, y, mask) does one update for each of the U entries of x
@@ -61,7 +65,7 @@ def make_update(shape: Shape, settings: Settings) -> tuple[Any, Any]:
     """
     rule = (settings.optimizer, settings.rate, settings.momentum)
     rates = tuple(settings.rates.items())
-    return _compiled(shape, settings.loss, rule, settings.clip, rates)
+    return _compiled(shape, settings.loss, rule, settings.clip, rates, rounding)
 
 
 @lru_cache(maxsize=32)
@@ -71,9 +75,13 @@ def _compiled(
     rule_name: tuple[str, float, float],
     clip: float,
     rates: tuple[tuple[str, float], ...],
+    rounding: Rounding | None,
 ) -> tuple[Any, Any]:
     rule = optimizer(*rule_name)
-    gradient = value_and_grad(shape, loss_name)
+    if rounding is None:
+        gradient = value_and_grad(shape, loss_name)
+    else:
+        gradient = rounded_value_and_grad(shape, loss_name, rounding)
 
     def update(carry: Any, batch: Any) -> tuple[Any, Array]:
         params, memory = carry
@@ -109,13 +117,17 @@ def train(
     *,
     stop: Stop,
     progress: Progress | None = None,
+    rounding: Rounding | None = None,
 ) -> TrainResult:
     """Train from ``params`` on sequences that ``draw(rng, n)`` gives.
+
+    With ``rounding`` the loss is that of the rounded model (qat.py); the params stay
+    the float ones, to be quantized with the same exponents.
 
     After each chunk, ``progress(sequences, loss)`` is told, then ``stop(params,
     sequences, loss)`` asked; loss is the chunk's mean, params are NumPy arrays.
     """
-    rule, chunk = make_update(shape, settings)
+    rule, chunk = make_update(shape, settings, rounding)
     now = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params)
     memory = rule.init(now)
     updates = max(1, settings.chunk // settings.batch)

@@ -66,6 +66,33 @@ def test_lstm_for_embedded_reber_has_so_many_weights(n, weights):
     assert stack("lstm", (7, n, 7), output="softmax").n_weights == weights
 
 
+def test_a_gate_has_the_columns_that_it_reads():
+    """docs/numbers.md, the table: weights of a layer of 4 cells that reads 3 values."""
+    columns = {
+        name: [layer.columns(k) for k in layer.gates]
+        for name in CELLS
+        for layer in [Layer(name, 3, 4)]
+    }
+    assert columns["gru"] == [7, 7, 3, 4]
+    assert columns["gru_reset_before"] == [7, 7, 7]
+    assert columns["lstm_peephole"] == [8, 8, 7, 8]
+    assert columns["indrnn"] == [4]
+    assert columns["plus_rnn"] == [7, 7, 7, 7, 3]
+
+
+def test_layers_read_both_halves_of_the_one_below():
+    halves = [Layer("gru", 3, n, direction=d) for n, d in HALVES]
+    shape = Shape((*halves, Layer("lstm", 7, 2)), Readout(2, 1))
+    assert [shape.below(k) for k in range(4)] == [(), (), (0, 1), (2,)]
+    assert shape.top == (2,)
+    assert shape.whole
+    alone = Shape(tuple(halves))
+    assert (alone.top, alone.n_out) == ((0, 1), 7)
+
+
+HALVES = [(4, "forward-half"), (3, "reverse-half")]
+
+
 @pytest.mark.parametrize("z", [-800.0, -1.0, 0.0, 1.0, 800.0])
 def test_sigmoid_neither_overflows_nor_errs(z):
     with np.errstate(all="raise"):
@@ -126,6 +153,16 @@ def test_fields_survive_their_byte():
         lambda: Layer("lstn", 1, 1),
         lambda: Layer("rnn_tanh", 1, 2, 2),
         lambda: Layer("lstm", 1, 3, 2),
+        lambda: Layer("lstm_coupled", 1, 4, 2),
+        lambda: Layer("gru", 1, 1, direction="both"),
+        lambda: Shape((Layer("gru", 1, 3, direction="forward-half"),)),
+        lambda: Shape((Layer("gru", 1, 3, direction="reverse-half"),)),
+        lambda: Shape(
+            (
+                Layer("gru", 1, 3, direction="forward-half"),
+                Layer("gru", 3, 3, direction="reverse-half"),
+            )
+        ),
         lambda: Layer("lstm", 0, 3),
         lambda: Layer("lstm", 1, 1, fields=Fields("s")),
         lambda: Fields("exp"),

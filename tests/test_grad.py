@@ -44,7 +44,8 @@ def each_loss(shape, y, loss, target):
 
 
 def numpy_loss(shape, params, loss, x, y, mask):
-    each = each_loss(shape, forward(shape, params, x).y, loss, y)
+    ends = np.max(np.where(mask, np.arange(1, mask.shape[1] + 1), 1), axis=1)
+    each = each_loss(shape, forward(shape, params, x, lengths=ends).y, loss, y)
     return float((each * mask).sum() / len(x))
 
 
@@ -88,6 +89,26 @@ def test_gradient_is_the_finite_difference_of_the_numpy_model(name):
             )
             slope = float(np.sum(np.asarray(slopes) * d))
             assert (up - down) / 2e-5 == pytest.approx(slope, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", [k for k, shape in SHAPES.items() if shape.whole])
+def test_reversed_layers_learn_from_the_last_target_backwards(name):
+    """Padding behind the last step with a target counts nothing."""
+    shape = SHAPES[name]
+    params, x, y, _ = example(shape)
+    mask = np.zeros(x.shape[:2], bool)
+    mask[0, 3] = mask[1, 4] = True
+    f = jax.jit(value_and_grad(shape, "mse"))
+    one, g = f(params, x, y, mask)
+    forward_loss = 0.0
+    for k, length in ((0, 4), (1, 5)):
+        out = forward(shape, params, x[k, :length]).y
+        forward_loss += each_loss(shape, out[-1], "mse", y[k, length - 1])
+    assert float(one) == pytest.approx(forward_loss / 2, rel=1e-12)
+    spoilt = x.copy()
+    spoilt[0, 4] = 1e3
+    jax.tree.map(np.testing.assert_array_equal, (one, g), f(params, spoilt, y, mask))
 
 
 @pytest.mark.parametrize("z", [-1000.0, 1000.0])

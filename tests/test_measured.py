@@ -117,7 +117,7 @@ def test_integers_are_asked_for_the_same():
     lesson = task.draw(np.random.default_rng(0))
     assert lesson.known is None
     assert len(set(lesson.target.tolist())) == 1
-    assert task.x_exp == 13  # up to about 2.2: 2.2 * 2^13 is below 32768
+    assert task.largest == max(np.abs(x).max() for x in sets.train.x)
 
 
 def test_motion_is_half_a_g_in_the_last_eighth_of_a_second():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from random_models import random_fields
 
-from pyvgrad.cells import CELLS, Fields, Layer, Readout, Shape
+from pyvgrad.cells import CELLS, MODES, Fields, Layer, Readout, Shape
 from pyvgrad.model import (
     FloatModel,
     check_params,
@@ -19,6 +19,18 @@ from pyvgrad.model import (
 from pyvgrad.nets import NETS, stack
 
 
+def whole(mode):
+    """Both directions at once below, one alone above; shortcuts."""
+    layers = (
+        Layer("plus_rnn", 3, 2, direction="forward-half"),
+        Layer("lstm_peephole", 3, 3, direction="reverse-half"),
+        Layer("rnn_tanh", 5, 3, direction="reverse"),
+        Layer("gru", 3, 2, direction="forward-half"),
+        Layer("indrnn", 3, 2, direction="reverse-half"),
+    )
+    return Shape(layers, Readout(4, 2, shortcuts=3), mode)
+
+
 def shapes():
     """Every cell alone, every named net, two layers, every combination drawn."""
     for cell in CELLS:
@@ -26,7 +38,12 @@ def shapes():
     for name, net in NETS.items():
         yield name, net.shape(3, 4)
     yield "two layers", stack("lstm", (3, 4, 2), output="softmax", layers=2)
+    yield "two of plus_rnn", stack("plus_rnn", (3, 4, 2), output="linear", layers=2)
     yield "no readout", Shape((Layer("rnn_relu", 3, 4),))
+    for mode in MODES:
+        yield f"whole {mode}", whole(mode)
+    reverse = Layer("gru", 3, 4, direction="reverse")
+    yield "reverse final", Shape((reverse,), Readout(4, 2), "final")
     rng = np.random.default_rng(0)
     for k in range(6):
         layer = Layer("lstm97", 3, 4, 2, random_fields(rng), bool(k & 1), bool(k & 2))
@@ -43,47 +60,102 @@ def model(name, seed=0):
     return shape, params, rng.normal(size=(2, 6, shape.n_in))
 
 
+def s(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def plain_lstm(layer, p, arg, old):
+    """i, f, o are one a block; arg(gate) is its argument but for peepholes."""
+    peep = p.get("P", dict.fromkeys("ifo", 0))
+    i = s(arg("i") + peep["i"] * (old["c"] if "P" in p else 0))
+    wide = {"i": np.repeat(i, layer.block)}
+    if layer.cell == "lstm_coupled":
+        wide["f"] = 1 - wide["i"]
+    elif "f" in layer.gates:
+        f = s(arg("f") + peep["f"] * (old["c"] if "P" in p else 0))
+        wide["f"] = np.repeat(f, layer.block)
+    g = {"tanh": np.tanh, "4s-2": lambda z: 4 * s(z) - 2, "s": s}
+    c = wide.get("f", 1) * old["c"] + wide["i"] * g[layer.opts.squash_g](arg("g"))
+    new = {"i": i, "c": c}
+    squash = {"tanh": np.tanh, "2s-1": lambda z: 2 * s(z) - 1, "identity": lambda z: z}
+    new["h"] = squash[layer.opts.squash_h](c)
+    if "o" in layer.gates:
+        new["o"] = s(arg("o") + peep["o"] * (c if "P" in p else 0))
+        new["h"] = new["h"] * np.repeat(new["o"], layer.block)
+    return new, new["h"]
+
+
+def plain_step(layer, p, x, old):
+    """The new state and what the layer gives, from docs/numbers.md in floats."""
+    r = np.concatenate([old["h"], *(old[k] for k in layer.feedback_gates)])
+
+    def arg(k, r=r):
+        x_part = p["W"][k] @ x if k in p["W"] else 0
+        r_part = p["U"][k] @ r if k in p.get("U", {}) else 0
+        return x_part + r_part + p["b"].get(k, 0)
+
+    h = old["h"]
+    if layer.row.carry == "c":
+        return plain_lstm(layer, p, arg, old)
+    if layer.cell == "indrnn":
+        h = np.maximum(arg("a") + p["P"]["a"] * h, 0)
+        return {"h": h}, h
+    if layer.row.carry == "":
+        f = {"tanh": np.tanh, "sigmoid": s, "relu": lambda z: np.maximum(z, 0)}
+        h = f[layer.cell.removeprefix("rnn_")](arg("a"))
+        return {"h": h}, h
+    z = s(arg("z"))
+    if layer.cell == "gru":
+        n = np.tanh(arg("n") + s(arg("r")) * arg("m"))
+    elif layer.cell == "gru_reset_before":
+        n = np.tanh(arg("n", s(arg("r")) * h))
+    else:
+        n = np.tanh(arg("n"))
+    h = z * h + (1 - z) * n
+    if layer.cell == "plus_rnn":
+        g = s(arg("y"))
+        return {"h": h}, g * arg("u") + (1 - g) * np.maximum(arg("p"), 0)
+    return {"h": h}, h
+
+
+def plain_layer(layer, p, x):
+    """What a layer gives at every step of x (T, n_in)."""
+    n = layer.n_blocks
+    state = {"h": np.zeros(layer.n), "c": np.zeros(layer.n)}
+    state |= {"i": np.zeros(n), "o": np.zeros(n)}
+    out = [None] * len(x)
+    steps = range(len(x))
+    for t in reversed(steps) if "reverse" in layer.direction else steps:
+        new, out[t] = plain_step(layer, p, x[t], state)
+        state = state | new
+    return np.array(out)
+
+
 def plain_forward(shape, params, x):
-    """One sequence, from docs/numbers.md's equations in floats, one gate at a time."""
-
-    def s(z):
-        return 1 / (1 + np.exp(-z))
-
-    states = [
-        {"h": np.zeros(p.n), "c": np.zeros(p.n), "i": np.zeros(p.n_blocks)}
-        | {"o": np.zeros(p.n_blocks)}
-        for p in shape.layers
-    ]
-    logits = []
-    for now in x:
-        below = now
-        for layer, p, state in zip(shape.layers, params["layers"], states, strict=True):
-            r = np.concatenate([state["h"], *(state[k] for k in layer.feedback_gates)])
-            a = {
-                k: p["W"][k] @ below
-                + (p["U"][k] @ r if "U" in p else 0)
-                + p["b"].get(k, 0)
-                for k in layer.gates
-            }
-            if layer.row.carry:
-                state |= {k: s(a[k]) for k in "io" if k in a}
-                wide = {k: np.repeat(s(a[k]), layer.block) for k in "ifo" if k in a}
-                g = {"tanh": np.tanh, "4s-2": lambda z: 4 * s(z) - 2, "s": s}
-                h = {"tanh": np.tanh, "2s-1": lambda z: 2 * s(z) - 1}
-                kept = wide.get("f", 1) * state["c"]
-                state["c"] = kept + wide["i"] * g[layer.opts.squash_g](a["g"])
-                squash = h.get(layer.opts.squash_h, lambda z: z)
-                state["h"] = wide.get("o", 1) * squash(state["c"])
-            else:
-                f = {"t": np.tanh, "s": s, "r": lambda z: np.maximum(z, 0)}
-                state["h"] = f[layer.function("a")](a["a"])
-            below = state["h"]
-        if shape.readout is not None:
-            p = params["readout"]
-            below = p["W"] @ below + p.get("b", 0)
-            below = below + (p["V"] @ now if "V" in p else 0)
-        logits.append(below)
-    return np.array(logits)
+    """Logits of one sequence, one step and one gate at a time."""
+    given, source, waiting = x, x, None
+    for layer, p in zip(shape.layers, params["layers"], strict=True):
+        given = plain_layer(layer, p, source)
+        if layer.direction == "forward-half":
+            waiting = given
+            continue
+        if layer.direction == "reverse-half":
+            given = np.concatenate([waiting, given], axis=1)
+        source = given
+    if shape.mode == "final" and shape.whole:
+        n = shape.layers[-1].n
+        first, last = given[0], given[-1]
+        end = {
+            "forward": last,
+            "reverse": first,
+            "reverse-half": np.concatenate([last[:-n], first[-n:]]),
+        }[shape.layers[-1].direction]
+        given, x = np.tile(end, (len(x), 1)), np.tile(x[-1], (len(x), 1))
+    if shape.readout is None:
+        return given
+    p = params["readout"]
+    logits = given @ p["W"].T + p.get("b", 0)
+    return logits + (x @ p["V"].T if "V" in p else 0)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -96,7 +168,28 @@ def test_forward_is_the_equations(name):
         np.testing.assert_allclose(run.logits[k], expected, atol=1e-12, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+STEPPED = [name for name, shape in SHAPES.items() if not shape.whole]
+
+
+@pytest.mark.parametrize("name", [k for k in SHAPES if k not in STEPPED])
+def test_padding_behind_an_end_changes_nothing(name):
+    shape, params, x = model(name)
+    lengths = np.array([6, 4])
+    run = forward(shape, params, x, lengths=lengths)
+    for k, length in enumerate(lengths):
+        alone = forward(shape, params, x[k, :length])
+        np.testing.assert_allclose(
+            run.logits[k, :length], alone.logits, rtol=1e-12, atol=1e-12
+        )
+
+
+def test_a_reversed_layer_has_no_single_step():
+    shape, params, x = model("reverse final")
+    with pytest.raises(ValueError, match="whole sequences"):
+        step(shape, fuse(shape, params), initial_state(shape, params), x[0, 0])
+
+
+@pytest.mark.parametrize("name", STEPPED)
 def test_single_steps_are_the_whole_run(name):
     shape, params, x = model(name)
     whole = forward(shape, params, x)

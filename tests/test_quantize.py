@@ -27,19 +27,22 @@ def nearest(value, exp):
 
 
 def maps_of(shape, params, q):
-    """(float weights, biases or None, columns' exponents, E, ints, int biases, arg)."""
+    """(float weights, biases or None, columns' exponents, E, ints, int biases, arg,
+    whether it shares E)."""
     for index, layer in enumerate(shape.layers):
         p, ql = params["layers"][index], q.layers[index]
         for k in layer.gates:
-            parts = [p["W"][k]] + ([p["U"][k]] if "U" in p else [])
-            w = np.concatenate(parts, axis=1)
+            parts = [p[j][k] for j in "WUP" if k in p.get(j, {})]
+            w = np.concatenate([v.reshape(layer.rows(k), -1) for v in parts], axis=1)
             ints = ql.weights[k], ql.biases.get(k), ql.argument_exp(k)
-            yield w, p["b"].get(k), q.source_exps(index), ql.exps[k], *ints
+            exps = q.column_exps(index, k), ql.exps[k]
+            yield w, p["b"].get(k), *exps, *ints, layer.cell == "gru" and k in "nm"
     if shape.readout is not None:
         p, qr = params["readout"], q.readout
         w = np.concatenate([p[k] for k in ("W", "V") if k in p], axis=1)
-        columns = q.source_exps(len(shape.layers))
-        yield w, p.get("b"), columns, qr.exps, qr.weights, qr.biases, qr.logit_exp
+        columns = q.readout_exps
+        ints = qr.weights, qr.biases, qr.logit_exp
+        yield w, p.get("b"), columns, qr.exps, *ints, False
 
 
 def fits(w, b, columns, e, bits):
@@ -53,6 +56,31 @@ def fits(w, b, columns, e, bits):
     )
 
 
+def could_be_larger(w, b, columns, e, bits, arg):
+    """Whether a map, of some rows, would fit at e + 1."""
+    return e - arg < 31 and fits(w, b, columns, e + 1, bits)
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_n_and_m_of_a_gru_have_the_smaller_exponent_of_the_two(bits):
+    shape = stack("gru", (3, 5, 2), output="linear")
+    wide = init_params(shape, np.random.default_rng(3), scale=0.5)
+    for k, tree in (("n", "W"), ("m", "U")):
+        wide["layers"][0][tree][k] *= 2.0 ** np.arange(-2, 3)[:, None]
+        wide["layers"][0]["b"][k] *= 0.1
+    layer = quantize(shape, wide, weight_bits=bits).layers[0]
+    assert np.array_equal(layer.exps["n"], layer.exps["m"])
+    assert len(set(layer.exps["n"])) == (5 if bits == 8 else 1)
+    maps = list(maps_of(shape, wide, quantize(shape, wide, weight_bits=bits)))[2:4]
+    for rows in [slice(k, k + 1) for k in range(5)] if bits == 8 else [slice(5)]:
+        e = int(layer.exps["n"][rows][0])
+        both = [
+            could_be_larger(w[rows], b[rows], columns, e, bits, arg)
+            for w, b, columns, _, _, _, arg, _ in maps
+        ]
+        assert not all(both)
+
+
 @pytest.mark.parametrize("bits", [16, 8])
 @pytest.mark.parametrize("name", SHAPES)
 def test_integers_are_the_nearest_and_exponents_the_largest(name, bits):
@@ -60,7 +88,7 @@ def test_integers_are_the_nearest_and_exponents_the_largest(name, bits):
     rng = np.random.default_rng(7)
     params = init_params(shape, rng, scale=float(rng.uniform(0.01, 4)))
     q = quantize(shape, params, weight_bits=bits)
-    for w, b, columns, exps, ints, int_biases, arg in maps_of(shape, params, q):
+    for w, b, columns, exps, ints, int_biases, arg, joined in maps_of(shape, params, q):
         expected = [
             [nearest(v, e - c) for v, c in zip(row, columns, strict=True)]
             for row, e in zip(w, exps, strict=True)
@@ -76,7 +104,7 @@ def test_integers_are_the_nearest_and_exponents_the_largest(name, bits):
             e = int(np.atleast_1d(exps[r])[0])
             assert np.all(exps[r] == e)
             assert fits(part, bias, columns, e, bits)
-            assert e - arg == 31 or not fits(part, bias, columns, e + 1, bits)
+            assert joined or not could_be_larger(part, bias, columns, e, bits, arg)
 
 
 @pytest.mark.parametrize("bits", [16, 8])
@@ -95,7 +123,7 @@ def test_dequantized_weights_are_within_half_a_step(seed, bits):
     shape = stack("lstm", (2, 2, 2), output="softmax", shortcuts=True)
     params = init_params(shape, rng, scale=float(10 ** rng.uniform(-9, 1)))
     q = quantize(shape, params, weight_bits=bits)
-    for w, b, columns, exps, ints, int_biases, _ in maps_of(shape, params, q):
+    for w, b, columns, exps, ints, int_biases, *_ in maps_of(shape, params, q):
         step = np.ldexp(1.0, columns[None, :] - exps[:, None])
         assert (np.abs(ints * step - w) <= step / 2).all()
         assert (np.abs(np.ldexp(int_biases, -exps) - b) <= np.ldexp(0.5, -exps)).all()

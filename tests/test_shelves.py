@@ -10,16 +10,17 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors cells fixed tasks.task learning tasks.lesson lab",
-    "files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
-    "tasks.musicxml tasks.recordings model nets qmodel plots plots_lab "
-    "page progress",
-    "tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
+    "errors units fixed tasks.task learning tasks.lesson lab",
+    "cells",
+    "params files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
+    "tasks.musicxml tasks.recordings nets qmodel plots plots_lab page progress",
+    "model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
     "report_learning",
-    "tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
+    "calibrate",
+    "rounded tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
     "intloss intgate",
-    "blob defaults intback intupdate float_maps results_page",
-    "link executor onnx_fixed recipes intmethods float_tape float_traces float_asked",
+    "blob defaults qat intcells intback intupdate float_maps results_page",
+    "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces float_asked",
     "train onnx_exact native intmodel float_learn differences",
     "solve header onnx_export native_run native_train intlearn long_run",
     "onnx_run recall firmware underflow",
@@ -46,6 +47,7 @@ ONLY_IN = {
         "float_traces",
         "grad",
         "optim",
+        "qat",
         "train",
     },
     "optax": {"optim"},

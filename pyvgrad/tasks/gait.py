@@ -16,7 +16,7 @@ import numpy as np
 
 from pyvgrad.tasks.lesson import IntTask, Lesson
 from pyvgrad.tasks.packaged import read
-from pyvgrad.tasks.recordings import ask_share, input_exp, known_right, steps_right
+from pyvgrad.tasks.recordings import ask_share, known_right, steps_right
 from pyvgrad.tasks.task import Bools, Floats, Ints, Sequences, Task
 from pyvgrad.tasks.ts import read_table
 
@@ -118,7 +118,7 @@ def int_daphnet(seed: int = 0, validate: int = 0) -> IntTask:
         ask_share([whole], known_right, _GOAL),
         steps=_WINDOW,
         symbols=False,
-        x_exp=input_exp(float(np.abs(s.x).max())),
+        largest=float(np.abs(s.x[: s.learnt]).max()),
     )
 
 

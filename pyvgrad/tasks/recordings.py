@@ -99,21 +99,6 @@ class Sets:
         return Sets(self.train.where(~fifth), self.train.where(fifth))
 
 
-def largest(x: list[Floats]) -> float:
-    """The largest magnitude of all inputs."""
-    return max(float(np.abs(one).max()) for one in x)
-
-
-def input_exp(limit: float) -> int:
-    """The largest exponent, 14 at most, on which no input up to ``limit`` is clamped.
-
-    ValueError for inputs that no exponent fits.
-    """
-    if limit > 32767:
-        raise ValueError(f"an input is {limit:g}; scale inputs into +-32767")
-    return int(np.clip(np.floor(np.log2(32767 / limit)), 0, 14)) if limit else 14
-
-
 # ---- what is right -------------------------------------------------------
 
 
@@ -191,7 +176,7 @@ def int_whole_task(name: str, sets: Sets, *, goal: float) -> IntTask:
         steps=max(map(len, lessons)),
         symbols=False,
         mode="last",
-        x_exp=input_exp(largest(sets.train.x)),
+        largest=max(float(np.abs(x).max()) for x in sets.train.x),
     )
 
 
