@@ -108,9 +108,7 @@ def round_params(shape: Shape, params: Params, rounding: Rounding) -> Params:
     grid = Grid(rounding.weight_bits, rounding.weights)
     exps = rounding.exponents
     layers = [
-        _round_layer(
-            QLayer(layer, exps.h[k], {}, {}, {}), p, exps.below(shape, k), grid
-        )
+        _round_layer(layer, p, exps.h[k], exps.below(shape, k), grid)
         for k, (layer, p) in enumerate(zip(shape.layers, params["layers"], strict=True))
     ]
     tree: Params = params | {"layers": layers}
