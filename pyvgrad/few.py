@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyvgrad.blob import parse
-from pyvgrad.learn import Teacher
+from pyvgrad.learn import Start, Teacher
 from pyvgrad.learning import Learn
 from pyvgrad.native_run import HostRunner
 from pyvgrad.native_train import HostTrainer
@@ -48,13 +48,15 @@ class Taught:
     blob: bytes
     sequences: int
     steps: int
-    arena_bytes: int
+    arena_bytes: int | None
 
 
-def teach(blob: bytes, lessons: list[Lesson], how: Few) -> Taught:
-    """Teach the C core these sequences."""
+def teach(
+    blob: bytes, lessons: list[Lesson], how: Few, start: Start = HostTrainer
+) -> Taught:
+    """Teach these sequences; ``start`` makes the trainer, the C core on the host's."""
     learn = how.learn(max(map(len, lessons)))
-    with HostTrainer(blob, learn) as trainer:
+    with start(blob, learn) as trainer:
         teacher = Teacher(trainer, parse(blob))
         for _ in range(how.passes):
             for lesson in lessons:

@@ -7,7 +7,7 @@ it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 
 from pyvgrad.blob import pack, parse
-from pyvgrad.calibrate import calibrate
-from pyvgrad.cells import Shape
 from pyvgrad.defaults import Recipe, Settings, recipe_for
 from pyvgrad.device import Device
 from pyvgrad.errors import VgradError
@@ -27,23 +25,20 @@ from pyvgrad.native import HostExecutor
 from pyvgrad.qat import Rounding
 from pyvgrad.qmodel import QModel
 from pyvgrad.quantize import quantize
+from pyvgrad.real_models import Says, never, settings_of, told, trained
 from pyvgrad.real_page import KINDS, figures, page, plot
 from pyvgrad.real_scores import float_logits, host_logits, score
 from pyvgrad.signals import to_signals
-from pyvgrad.solve import calibration
 from pyvgrad.tasks import Task, make_task
-from pyvgrad.train import train, train_task
+from pyvgrad.train import train
 
 FIRST_SEED = 10_000  # settings were found on smaller ones, and without the test sets
 ROWS = ("japanese-vowels", "basic-motions", "daphnet", "chorales")
 SEEDS, SHORT_SEEDS = 5, 1
-SHORT = 10  # a short training has this fraction of the sequences
 CORE_STEPS = 2000  # of the first seed, asked of the emulated core
 CORE = "m4"
 QAT_RATE, QAT_SHARE = 0.1, 2  # of the float training's rate and, divided, sequences
 SAME, LOST = 0.999, 0.01  # the goals: int16 decides as float, int8 loses a point
-
-Says = Callable[[str, int, int, str], None]  # label, done, of how many, more
 
 
 def run(
@@ -119,12 +114,11 @@ def measure(
     """Train and ask ``n`` seeds of a task; what real-data.json has of it."""
     task = make_task(name)
     recipe = recipe_for(task)
-    shape = replace(recipe.shape(task), mode=task.mode)
-    settings = recipe.settings if full else _short(recipe.settings)
+    settings = settings_of(task, full=full)
     found: dict[str, list[dict[str, Any]]] = {k: [] for k in KINDS}
     blobs: dict[str, bytes] = {}
     for seed in range(first, first + n):
-        models, reference = _models(task, shape, settings, seed, says)
+        models, reference = _models(task, settings, seed, says)
         (test,) = task.checks.values()
         found["float"].append(asdict(score(task, test, reference, reference)))
         for kind, model in models.items():
@@ -136,7 +130,7 @@ def measure(
         "task": name,
         "cell": recipe.cell,
         "hidden": recipe.hidden,
-        "weights": shape.n_weights,
+        "weights": recipe.shape(task).n_weights,
         "settings": _stated(recipe, settings),
         "first_seed": first,
         "full": full,
@@ -147,31 +141,12 @@ def measure(
     }
 
 
-def _short(settings: Settings) -> Settings:
-    limit = max(settings.limit // SHORT, settings.batch)
-    return replace(settings, limit=limit, chunk=max(limit // 2, settings.batch))
-
-
 def _models(
-    task: Task, shape: Shape, settings: Settings, seed: int, says: Says | None
+    task: Task, settings: Settings, seed: int, says: Says | None
 ) -> tuple[dict[str, QModel], Any]:
     """(the integer models of one training by name, the float model's logits)."""
-
-    def progress(what: str, limit: int) -> Callable[[int, float], None]:
-        def told(sequences: int, loss: float) -> None:
-            if says is not None:
-                label = f"{task.name}, {what}, seed {seed}"
-                says(label, sequences, limit, f"loss {loss:.3f}")
-
-        return told
-
-    def never(*_: Any) -> bool:
-        return False
-
-    first = progress("float", settings.limit)
-    params = train_task(task, shape, settings, seed, stop=never, progress=first).params
-    data = calibration(task)
-    exps = calibrate(shape, params, data.x, data.lengths)
+    first = trained(task, settings, seed, says)
+    shape, exps = first.shape, first.exponents
     tuned = replace(
         settings,
         rate=QAT_RATE * settings.rate,
@@ -179,21 +154,21 @@ def _models(
     )
     aware = train(
         shape,
-        params,
+        first.params,
         task.draw,
         tuned,
         np.random.default_rng([seed, 1]),
         stop=never,
-        progress=progress("QAT", tuned.limit),
+        progress=told(says, f"{task.name}, QAT, seed {seed}", tuned),
         rounding=Rounding(8, exps),
     ).params
     models = {
-        "int16": quantize(shape, params, exponents=exps),
-        "int8": quantize(shape, params, weight_bits=8, exponents=exps),
+        "int16": quantize(shape, first.params, exponents=exps),
+        "int8": quantize(shape, first.params, weight_bits=8, exponents=exps),
         "qat": quantize(shape, aware, weight_bits=8, exponents=exps),
     }
     (test,) = task.checks.values()
-    return models, float_logits(shape, params, test)
+    return models, float_logits(shape, first.params, test)
 
 
 def _items(task: Task) -> int:

@@ -19,7 +19,7 @@ from pyvgrad.tasks.ts import read_ts
 VOWELS, MOTIONS = "japanese-vowels", "basic-motions"
 MOTION_RATE = 10.0  # samples a second
 _FILES = {VOWELS: "JapaneseVowels", MOTIONS: "BasicMotions"}
-_GOAL = {VOWELS: 0.95, MOTIONS: 0.95}
+_GOAL = {VOWELS: 0.9, MOTIONS: 0.9}
 _NOISE = {VOWELS: 0.3, MOTIONS: 0.3}
 
 

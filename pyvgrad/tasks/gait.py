@@ -27,7 +27,7 @@ _VALIDATED = 20  # of these, with ``validate``
 _WINDOW, _WARM = 256, 32  # steps of a lesson, and how many of them are not asked
 _MOTION_STEPS, _MOTION = 8, 0.5  # 1/8 s; in g
 _NOISE = 0.1  # in g, added to what is learnt from in float
-_GOAL = 0.85
+_GOAL = 0.8
 _AXES = ("horiz_fwd", "vert", "horiz_lateral")
 _COLUMNS = tuple(
     f"{place}_{axis}" for place in ("ankle", "leg", "trunk") for axis in _AXES

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 from xml.etree import ElementTree
 
 from pyvgrad.errors import VgradError
@@ -113,14 +113,17 @@ def _pitch(note: ElementTree.Element) -> int | None:
     return 12 * (octave + 1) + _SEMITONES[pitch.findtext("step", "")] + alter
 
 
-def sounding(score: Score) -> Iterator[tuple[int, ...]]:
+def sounding(score: Score) -> list[tuple[int, ...]]:
     """The pitches that sound at each quarter of the measure, lowest first.
 
     Quarters are counted from bar lines, so that an upbeat shorter than one is skipped.
     """
     notes = [note for part in score.parts for note in part]
+    start = score.first_measure % 1
     end = max((note.end for note in notes), default=Fraction(0))
-    now = score.first_measure % 1
-    while now < end:
-        yield tuple(sorted({n.pitch for n in notes if n.start <= now < n.end}))
-        now += 1
+    steps: list[set[int]] = [set() for _ in range(max(0, ceil(end - start)))]
+    for note in notes:
+        first, behind = ceil(note.start - start), ceil(note.end - start)
+        for step in steps[max(first, 0) : behind]:
+            step.add(note.pitch)
+    return [tuple(sorted(step)) for step in steps]

@@ -31,8 +31,8 @@ def package(name: str) -> Traversable:
     VgradError if it is neither, or if the wheel is damaged.
     """
     spec = find_spec(name)
-    if spec is not None and spec.submodule_search_locations:
-        return Path(spec.submodule_search_locations[0])
+    if spec is not None and spec.origin and spec.submodule_search_locations:
+        return Path(spec.submodule_search_locations[0])  # no mere folder of that name
     found = sorted(wheels().glob(f"{name}-{VERSIONS[name]}-*.whl"))
     if not found:
         raise VgradError(
