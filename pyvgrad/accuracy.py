@@ -57,12 +57,18 @@ class Error:
         )
 
 
-def float_signals(model: QModel, params: Params, x: Floats) -> dict[str, Floats]:
+def float_signals(
+    model: QModel,
+    params: Params,
+    x: Floats,
+    lengths: NDArray[np.int64] | None = None,
+) -> dict[str, Floats]:
     """h and c of each layer, logits and y of a float model of the same shape.
 
-    x (N, T, n_in); signals are (N, T, n), named as in ``integer_signals``.
+    x (N, T, n_in) with sequences of ``lengths`` (N,) steps; signals are (N, T, n),
+    named as in ``integer_signals``.
     """
-    t = forward(model.shape, params, x)
+    t = forward(model.shape, params, x, lengths=lengths)
     signals = {"logits": t.logits, "y": t.y}
     for k, layer in enumerate(t.layers):
         signals |= {f"layer {k + 1} {s}": layer[s] for s in "hc" if s in layer}
@@ -76,7 +82,7 @@ def integer_signals(model: QModel, trace: Trace) -> dict[str, tuple[Floats, int]
         "y": (trace.y, model.y_exp),
     }
     for k, q in enumerate(model.layers):
-        raw[f"layer {k + 1} h"] = (trace.h[k], q.h_exp)
+        raw[f"layer {k + 1} h"] = (trace.h[k], q.r_exp)
         c = trace.c[k]
         if c is not None:
             raw[f"layer {k + 1} c"] = (c, 20)
@@ -114,9 +120,11 @@ def headline(model: QModel) -> str:
     return "y" if model.shape.output == "logistic" else "logits"
 
 
-def arithmetic_reference(model: QModel, x: Signals) -> dict[str, Floats]:
+def arithmetic_reference(
+    model: QModel, x: Signals, lengths: NDArray[np.int64] | None = None
+) -> dict[str, Floats]:
     """What the blob's own weights give in float for raw inputs x (N, T, n_in)."""
-    return float_signals(model, dequantize(model), x / 2.0**model.x_exp)
+    return float_signals(model, dequantize(model), x / 2.0**model.x_exp, lengths)
 
 
 def accuracy(
@@ -133,13 +141,18 @@ def accuracy(
     for a float model that is not of the blob's shape, or not finite.
     """
     trace = IntModel(model).run(x, lengths, states=True)
-    mask = np.arange(x.shape[1]) < lengths[:, None]
-    references = {"arithmetic": arithmetic_reference(model, x)}
+    steps, ends = np.arange(x.shape[1]), lengths[:, None]
+    once = model.shape.whole and model.shape.mode != "sequence"
+    mask = steps == ends - 1 if once else steps < ends
+    own = arithmetic_reference(model, x, lengths)
+    references = {"arithmetic": own}
     if float_onnx is not None:
         from pyvgrad.onnx_run import run_float
 
-        trained = run_float(float_onnx, x / 2.0**model.x_exp)
-        _check_reference(float_onnx, trained, references["arithmetic"])
+        trained = run_float(float_onnx, x / 2.0**model.x_exp, lengths)
+        if model.shape.whole:
+            own = {name: own[name] for name in ("logits", "y")}
+        _check_reference(float_onnx, trained, own)
         references["total"] = trained
     return {
         name: summary(model, errors(model, trace, mask, reference))

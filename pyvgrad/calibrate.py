@@ -179,8 +179,17 @@ def weights_exp(grid: Grid, w: Floats, columns: Ints, exps: Sequence[int]) -> in
 
 def default_exponents(shape: Shape, x: int = 14, h: int = DEFAULT_H_EXP) -> Exponents:
     """What holds without data: x, h of unbounded signals, 11 or 9 for the logits."""
-    hs = tuple(MAX_EXP if layer.bounded else h for layer in shape.layers)
-    return Exponents(x, hs, DEFAULT_LOGIT_EXP[shape.output])
+    hs = [MAX_EXP if layer.bounded else h for layer in shape.layers]
+    return Exponents(x, _one_y_exp(shape, hs), DEFAULT_LOGIT_EXP[shape.output])
+
+
+def _one_y_exp(shape: Shape, hs: list[int]) -> tuple[int, ...]:
+    """The exponents, where both halves of the last layer are y, which has one."""
+    if shape.readout is not None:
+        return tuple(hs)
+    bounded = any(shape.layers[k].bounded for k in shape.top)
+    one = MAX_EXP if bounded else min(hs[k] for k in shape.top)
+    return tuple(one if k in shape.top else e for k, e in enumerate(hs))
 
 
 def calibrate(
@@ -228,11 +237,8 @@ def calibrate(
         if not layer.r_bounded and "h0" in p:
             start = float(np.abs(p["h0"]).max())
             h[k] = min(h[k], free_exp(start, int(ranges.method == "minmax")))
-    if shape.readout is None:  # y has one exponent
-        for k in shape.top:
-            h[k] = min(h[j] for j in shape.top)
     logits = choose("logits", 1) if "logits" in signals else plain.logits
-    return Exponents(x_exp, tuple(h), logits)
+    return Exponents(x_exp, _one_y_exp(shape, h), logits)
 
 
 def check_exponents(shape: Shape, given: Exponents) -> None:

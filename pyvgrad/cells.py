@@ -22,6 +22,7 @@ __all__ = [
     "LSTM97",
     "MODES",
     "OUTPUTS",
+    "RTRL97",
     "SQUASH_G",
     "SQUASH_H",
     "Array",
@@ -38,6 +39,9 @@ Unit = Callable[[units.Form, units.Arrays, units.Arrays, Any], dict[str, Array]]
 OUTPUTS = ("linear", "logistic", "softmax")
 MODES = ("sequence", "last", "final")
 DIRECTIONS = ("forward", "reverse", "forward-half", "reverse-half")
+
+# Whose truncated gradient docs/numbers-learning.md defines, in one layer.
+RTRL97 = ("lstm97", "lstm", "lstm_coupled", "lstm_peephole", "gru", "ugrnn")
 
 # What a gate reads (docs/numbers.md): x by W, the recurrent vector by U, and by P one
 # value of its own, h of the step before (d) or c (p, q).
@@ -272,6 +276,11 @@ class Shape:
     def whole(self) -> bool:
         """Whether it takes whole sequences only, because a layer is reversed."""
         return any(layer.reversed for layer in self.layers)
+
+    @property
+    def rtrl97(self) -> bool:
+        """Whether the truncated gradient of 1997 is defined: one layer, some cells."""
+        return len(self.layers) == 1 and self.layers[0].cell in RTRL97
 
     @property
     def n_in(self) -> int:

@@ -183,7 +183,7 @@ def run(
     blob = blobs.read(path)
     model = blobs.parse(blob)
     data = inputs_for(model, inputs)
-    last = model.shape.mode == "last"
+    last = model.shape.mode != "sequence"
     size = (len(data.x),) if last else data.x.shape[:2]
     raw = np.zeros((*size, model.shape.n_out), np.int16)
     saturated = 0

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pyvgrad import blob as blobs
+from pyvgrad.calibrate import parse_ranges
 from pyvgrad.cells import CELLS, Shape
 from pyvgrad.cli_io import Json, answer, executor_list, say
 from pyvgrad.defaults import Recipe, Settings, recipe_for
@@ -67,6 +68,16 @@ def train(
         int, typer.Option(min=0, help="Draws weights, sets, exemplars.")
     ] = 0,
     weights: Annotated[int, typer.Option(help="Bits of a weight: 16 or 8.")] = 16,
+    ranges: Annotated[
+        str,
+        typer.Option(
+            help="How exponents are chosen: minmax, percentile, mse; or the largest "
+            "value of a signal: mse,logits=40,weights=minmax."
+        ),
+    ] = "minmax",
+    qat: Annotated[
+        bool, typer.Option("--qat", help="Then train on for the rounded integers.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Train in float until the integers are right; write M.vg and M.float.onnx.
@@ -96,7 +107,14 @@ def train(
             says.update(task.name, sequences, settings.limit, f"loss {loss:.4f}")
 
         solution = solve(
-            task, shape, settings, seed, weight_bits=weights, progress=progress
+            task,
+            shape,
+            settings,
+            seed,
+            weight_bits=weights,
+            ranges=parse_ranges(ranges),
+            qat=qat,
+            progress=progress,
         )
     write_bytes(out, solution.blob)
     write_onnx(float_path, export_float(shape, solution.result.params))
@@ -109,6 +127,14 @@ def train(
         "blob_bytes": len(solution.blob),
         "files": [str(out), str(float_path)],
     }
+    refined = solution.refined
+    if refined is not None:
+        result["qat"] = {
+            "sequences": refined.sequences,
+            "loss_before": refined.before,
+            "loss_after": refined.after,
+        }
+        say(f"qat: loss of the integers {refined.before:.4g} to {refined.after:.4g}")
     said = "right on every sequence" if result["success"] else "not learnt"
     if solution.right is not None:
         ((n, of),) = solution.right.values()

@@ -228,8 +228,10 @@ def run_one(
         place.right = int(np.count_nonzero(task.correct(sequences, outputs)))
     trace = IntModel(model).run(x, sequences.lengths, states=True, gates=True)
     references = {
-        "total": float_signals(model, solution.result.params, sequences.x),
-        "arithmetic": arithmetic_reference(model, x),
+        "total": float_signals(
+            model, solution.result.params, sequences.x, sequences.lengths
+        ),
+        "arithmetic": arithmetic_reference(model, x, sequences.lengths),
     }
     return Outcome(
         demo,

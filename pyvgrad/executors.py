@@ -92,8 +92,9 @@ class Model:
     def run(self, x: ArrayLike) -> Floats:
         """Many steps, x (T, n_in), going on from the current state.
 
-        Returns y (T, n_out), or (n_out,), the last step's, in mode ``last``.
-        ValueError as ``step``, and for no step at all in mode ``last``.
+        Returns y (T, n_out), or in modes ``last`` and ``final`` the one that is meant,
+        (n_out,).  ValueError as ``step``, and for no step at all in these modes.  A
+        model with a reversed layer takes x as a whole sequence.
         """
         return self._out(self.run_raw(self.signals(x)))
 
@@ -107,10 +108,12 @@ class Model:
     def run_raw(self, x: ArrayLike) -> Signals:
         """As ``run`` on raw signals, int16."""
         y = self._executor.run(narrowed(x))[0]
-        if self.ints.shape.mode != "last":
+        if self.ints.shape.mode == "sequence":
             return y
         if not len(y):
-            raise ValueError("a model of mode last needs one step at least")
+            raise ValueError(
+                f"a model of mode {self.ints.shape.mode} needs one step at least"
+            )
         last: Signals = y[-1]
         return last
 

@@ -35,13 +35,20 @@ class Stepped:
     clamps: Ints
 
 
+def alone(now: Stepped) -> Stepped:
+    """The first sequence of a batch, without the batch's axis."""
+    c = None if now.c is None else now.c[0]
+    gates = {k: v[0] for k, v in now.gates.items()}
+    return Stepped(now.out[0], now.h[0], c, gates, now.clamps[0])
+
+
 def clamps_of(exact: Ints, clamped: Ints) -> Ints:
     """How many values of each sequence a clamp changed, (batch,)."""
     return np.asarray(np.count_nonzero(exact != clamped, axis=-1), np.int64)
 
 
 def step(q: QLayer, x: Ints, r: Ints, c: Ints | None) -> Stepped:
-    """One step of x (batch, n_in) from r (batch, state_length) and c of the step before.
+    """One step of x (batch, n_in), from r (batch, state_length) and c before it.
 
     ``x`` is what the layer reads, on the exponents of ``QModel.x_exps``.
     """

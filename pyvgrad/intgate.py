@@ -47,6 +47,7 @@ class Gate:
     masters, ``G`` the gradient q24, ``V`` the momentum, ``r`` the codes of the mean
     squares.  ``hi``, ``bias`` and ``exps`` are what a QModel holds, written anew by
     ``publish``.  ``parts`` are the columns of each tensor, ``live`` those that learn.
+    ``joined`` are the gates that fall with it, in order, itself among them.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Gate:
         self.lift = np.where(is_bias, 0, 16)  # bits of a master below the weight's
         self.parts = {k: s for k, s in parts.items() if self.e[s].size}
         self.factor = dict.fromkeys(self.parts, FACTOR_ONE)
+        self.joined = [self]
         self.M = weights << 16
         if biases is not None:
             self.M = np.concatenate([self.M, biases[:, np.newaxis]], axis=1)
@@ -106,22 +108,26 @@ class Gate:
             self._fall_beyond(_ROOM)
 
     def fall(self) -> int:
-        """Fall while a weight is near the limit; how often."""
+        """Fall while a weight is near the limit; how often.  The first joined does."""
         falls = 0
-        while self._fall_beyond(_FULL):
+        while self.joined[0] is self and self._fall_beyond(_FULL):
             falls += 1
         return falls
 
     def _fall_beyond(self, limits: tuple[int, int]) -> bool:
-        weight, bias = limits
-        full = bool(np.any(abs(self.hi) >= weight))
-        full |= self.bias is not None and bool(np.any(abs(self.bias) >= bias))
+        full = any(gate.reaches(*limits) for gate in self.joined)
         if not full or self.E - self.argument_exp <= 1:
             return False
-        self.exps -= 1
-        self.M, self.V = rs(self.M, 1), rs(self.V, 1)
-        self.publish()
+        for gate in self.joined:
+            gate.exps -= 1
+            gate.M, gate.V = rs(gate.M, 1), rs(gate.V, 1)
+            gate.publish()
         return True
+
+    def reaches(self, weight: int, bias: int) -> bool:
+        """Whether a |hi| or a |bias| is as large."""
+        full = bool(np.any(abs(self.hi) >= weight))
+        return full or (self.bias is not None and bool(np.any(abs(self.bias) >= bias)))
 
     # ---- rates and gradient ----------------------------------------------
 
@@ -143,47 +149,46 @@ class Gate:
 # ---- a model's gates -----------------------------------------------------
 
 
-def _begun(gate: Gate, weight_bits: int) -> Gate:
-    if weight_bits == 8:
-        gate.widen()
-    gate.start()
-    return gate
-
-
 def _layer_gates(model: QModel, index: int) -> dict[str, Gate]:
     q = model.layers[index]
-    n_in, columns = q.layer.n_in, q.layer.n_in + q.layer.n_recurrent
-    parts = {"x": slice(n_in), "h": slice(n_in, columns), "b": slice(columns, None)}
-    exps = model.source_exps(index)
-    return {
-        k: _begun(
-            Gate(
-                q.weights[k],
-                q.biases.get(k),
-                q.exps[k],
-                q.argument_exp(k),
-                exps,
-                parts,
-            ),
-            model.weight_bits,
+    gates: dict[str, Gate] = {}
+    for k in q.layer.gates:
+        n_x, columns = q.layer.parts(k).get("W", 0), q.layer.columns(k)
+        gates[k] = Gate(
+            q.weights[k],
+            q.biases.get(k),
+            q.exps[k],
+            q.argument_exp(k),
+            model.column_exps(index, k),
+            {"x": slice(n_x), "h": slice(n_x, columns), "b": slice(columns, None)},
         )
-        for k in q.layer.gates
-    }
+    joined = [gates[k] for k in q.layer.row.joined]
+    for gate in joined:
+        gate.joined = joined
+    return gates
 
 
 def _readout_gate(model: QModel, q: QReadout) -> Gate:
     n, columns = q.readout.n_in, q.weights.shape[1]
     parts = {"h": slice(n), "x": slice(n, columns), "b": slice(columns, None)}
-    exps = model.source_exps(len(model.layers))
-    gate = Gate(q.weights, q.biases, q.exps, q.logit_exp, exps, parts)
-    return _begun(gate, model.weight_bits)
+    exps = model.readout_exps
+    return Gate(q.weights, q.biases, q.exps, q.logit_exp, exps, parts)
 
 
 def gates_of(model: QModel) -> tuple[list[dict[str, Gate]], Gate | None]:
     """Each layer's gates and the readout's, from a model's weights."""
     layers = [_layer_gates(model, k) for k in range(len(model.layers))]
-    readout = model.readout
-    return layers, None if readout is None else _readout_gate(model, readout)
+    q = model.readout
+    readout = None if q is None else _readout_gate(model, q)
+    every = [gate for gates in layers for gate in gates.values()]
+    every += [] if readout is None else [readout]
+    for gate in every:
+        if model.weight_bits == 8:
+            gate.widen()
+    for gate in every:
+        if gate.joined[0] is gate:
+            gate.start()
+    return layers, readout
 
 
 def live_model(

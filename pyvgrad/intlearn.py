@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pyvgrad.blob import pack, parse
+from pyvgrad.cells import RTRL97
 from pyvgrad.fixed import ERROR_LIMIT, ONE_Q14, rs, rs_sat31
 from pyvgrad.intback import Left, left
+from pyvgrad.intcells import Stepped, alone
 from pyvgrad.intgate import Gate, gates_of, live_model
 from pyvgrad.intloss import check_pair, output_error, step_loss
 from pyvgrad.intmethods import Method, Tape, Traces
-from pyvgrad.intmodel import Gates, IntModel
+from pyvgrad.intmodel import IntModel
 from pyvgrad.intupdate import Updated, update
 from pyvgrad.learning import PARTS, READOUT_BIT, Counters, Learn, Trainer
 from pyvgrad.qmodel import Ints, QModel
@@ -145,35 +147,35 @@ class IntTrainer(Trainer):
 
     def _step(self, x: Ints, target: Ints | None) -> int:
         before = self._state
-        y, logits, after, gates = self._run.step_gates(before, x[np.newaxis])
-        self._state = after
+        y, logits, self._state, layers = self._run.step_layers(before, x[np.newaxis])
         self._steps += 1
-        clamps = self._method.add(self._left(x, before, after, gates))
+        made = [alone(now) for now in layers]
+        clamps = self._method.add(self._left(x, before, made))
         self._count(steps=1, saturated=clamps)
         if target is not None:
             self._targets = True
             y, logits = y.astype(np.int64), logits.astype(np.int64)
-            self._learn_from(x, y[0], logits[0], target)
+            self._learn_from(np.append(made[-1].out, x), y[0], logits[0], target)
         due = self.learn.k1 and self._steps % self.learn.k1 == 0
         return self._update() if due else 0
 
-    def _left(
-        self, x: Ints, before: State, after: State, gates: list[Gates]
-    ) -> list[Left]:
+    def _left(self, x: Ints, before: State, made: list[Stepped]) -> list[Left]:
         """What the step left in every layer."""
         steps = []
         below = x
         for k, q in enumerate(self.model.layers):
-            source = np.concatenate([below, before.r[k][0, : q.layer.n_recurrent]])
-            below = after.r[k][0, : q.layer.n]
-            c0, c = before.c[k], after.c[k]
-            carried = None if c0 is None or c is None else (c0[0], c[0])
-            of_gates = {letter: v[0] for letter, v in gates[k].items()}
-            steps.append(left(q, source, below, carried, of_gates))
+            r, c = before.r[k][0], before.c[k]
+            source = np.concatenate([below, r[: q.layer.n_recurrent]])
+            old = r[: q.layer.n], None if c is None else c[0]
+            steps.append(left(q, source, old, made[k]))
+            below = made[k].out
         return steps
 
-    def _learn_from(self, x: Ints, y: Ints, logits: Ints, target: Ints) -> None:
-        """Gather the readout's gradient and hand its error to the method."""
+    def _learn_from(self, source: Ints, y: Ints, logits: Ints, target: Ints) -> None:
+        """Gather the readout's gradient and hand its error to the method.
+
+        ``source`` is [what the last layer gave; x].
+        """
         model, loss = self.model, self.learn.loss
         output, exps = model.shape.output, (model.y_exp, model.logit_exp)
         self._set(loss_q16=step_loss(output, loss, exps, y, logits, target))
@@ -181,9 +183,7 @@ class IntTrainer(Trainer):
         gate = self.readout
         if gate is not None:
             last = model.layers[-1].layer
-            h = self._state.r[-1][0, : last.n]
-            source = np.concatenate([h, x])[: gate.hi.shape[1]]
-            z = np.append(source, 1)[: len(gate.e)]
+            z = np.append(source[: gate.hi.shape[1]], 1)[: len(gate.e)]
             self._count(saturated=gate.gather(rs(d[:, np.newaxis] * z, gate.e)))
             d = rs_sat31(d @ gate.hi[:, : last.n], gate.source_shifts[: last.n])
         self._count(saturated=self._method.error(d))
@@ -255,10 +255,12 @@ def _check_fit(model: QModel, learn: Learn) -> None:
     """ValueError if a model does not learn like this."""
     check_pair(model.shape.output, learn.loss)
     _check_frozen(model, learn)
-    layer = model.shape.layers[0]
-    one_lstm = len(model.layers) == 1 and bool(layer.row.carry)
-    if learn.method == "rtrl97" and not one_lstm:
-        raise ValueError("rtrl97 is for one layer of lstm97 or lstm; take tbptt")
+    if model.shape.whole:
+        raise ValueError(
+            "a layer of the model is reversed, and such a model learns only in float"
+        )
+    if learn.method == "rtrl97" and not model.shape.rtrl97:
+        raise ValueError(f"rtrl97 is for one layer of {', '.join(RTRL97)}; take tbptt")
 
 
 def _check_frozen(model: QModel, learn: Learn) -> None:

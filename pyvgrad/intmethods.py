@@ -16,6 +16,7 @@ import numpy as np
 
 from pyvgrad.fixed import rs, sat30, sat31
 from pyvgrad.intback import (
+    Errors,
     Left,
     back,
     block_sum,
@@ -89,39 +90,63 @@ class Tape:
         errors = self._errors()  # of the newest step first
         clamps = 0
         for k, gates in enumerate(self.gates):
-            z = np.stack([step.layers[k].z for step in reversed(self.steps)])
+            steps = [step.layers[k] for step in reversed(self.steps)]
             for letter, gate in gates.items():
                 a = np.stack([step[k][letter] for step in errors])
-                clamps += gate.gather(rs(a.T @ z[:, : len(gate.e)], gate.e))
+                z = np.stack([step.source(self.layers[k], letter) for step in steps])
+                own = [step.own[letter] for step in steps if letter in step.own]
+                clamps += gate.gather(_gradient(gate, a, z, own))
         return clamps
 
-    def _errors(self) -> list[list[dict[str, Ints]]]:
+    def _errors(self) -> list[list[Errors]]:
         """Errors of the arguments, [step from the newest][layer][gate]."""
         dr = [np.zeros(q.layer.n_recurrent, np.int64) for q in self.layers]
         dc: list[Ints | int] = [0] * len(self.layers)
         errors = []
         for step in reversed(self.steps):
-            above: Ints | int = 0 if step.error is None else step.error
-            by_layer: list[dict[str, Ints]] = []
+            above = np.zeros(self.layers[-1].layer.n, np.int64)
+            above = above if step.error is None else step.error
+            by_layer: list[Errors] = []
             for k in reversed(range(len(self.layers))):
-                q, layer = self.layers[k], self.layers[k].layer
-                dh = np.zeros(layer.n, np.int64) + above
-                if layer.n_recurrent:
-                    dh = sat31(dh + dr[k][: layer.n])
-                a, dc[k] = back(q, step.layers[k], dh, dc[k], dr[k])
-                sources = error_of_sources(self.gates[k], a)
-                above, dr[k] = sources[: layer.n_in], sources[layer.n_in :]
+                q, n_in = self.layers[k], self.layers[k].layer.n_in
+                now, gates = step.layers[k], self.gates[k]
+                a, dc[k] = back(q, gates, now, above, dr[k], dc[k])
+                sources = error_of_sources(q, gates, now, a)
+                above, dr[k] = sources[:n_in], sources[n_in:]
                 by_layer.insert(0, a)
             errors.append(by_layer)
         return errors
 
 
+def _gradient(gate: Gate, a: Ints, z: Ints, own: list[Ints]) -> Ints:
+    """The sum over steps of errors (steps, rows) times sources, (rows, width).
+
+    ``z`` (steps, columns and a 1) is what all rows read, ``own`` what each row does.
+    """
+    n, e = z.shape[1] - 1, gate.e
+    G = [rs(a.T @ z[:, :n], e[:n])]
+    if own:
+        G.append(rs(a * np.stack(own), e[n]).sum(axis=0)[:, np.newaxis])
+    if gate.bias is not None:
+        G.append(a.sum(axis=0)[:, np.newaxis])
+    return np.concatenate(G, axis=1)
+
+
+def _sources(q: QLayer, step: Left, letter: str, gate: Gate) -> Ints:
+    """What each row of a gate reads in a step, (rows, width)."""
+    z = step.source(q, letter)
+    rows = np.tile(z if gate.bias is not None else z[:-1], (len(gate.hi), 1))
+    if letter not in step.own:
+        return rows
+    return np.insert(rows, len(z) - 1, step.own[letter], axis=1)
+
+
 class Traces:
-    """RTRL97: a trace q20 of each cell for each weight of its rows of i, f and g."""
+    """RTRL97: a trace q20 of each cell for each weight of the gates that feed c."""
 
     def __init__(self, q: QLayer, gates: dict[str, Gate]) -> None:
         self.q, self.gates = q, gates
-        self.traced = [k for k in "ifg" if k in gates]
+        self.traced = [k for k in gates if k != "o"]
         self.clear()
 
     def clear(self) -> None:
@@ -135,7 +160,9 @@ class Traces:
         clamps = 0
         for k in self.traced:
             gate, slope = self.gates[k], self.now.slopes[f"C_{k}"]
-            z = self.now.z[: len(gate.e)]
+            z = np.repeat(
+                _sources(self.q, self.now, k, gate), len(slope) // len(gate.hi), axis=0
+            )
             kept = rs(self.now.f[:, np.newaxis] * self.e[k], 14)
             exact = kept + rs(slope[:, np.newaxis] * z, 4 + gate.e)
             e = np.where(gate.live, sat30(exact), self.e[k])
@@ -145,12 +172,12 @@ class Traces:
 
     def error(self, dh: Ints) -> int:
         """As in Method: traces and an error make gradient."""
-        dh = error_of_h(self.now, dh)
+        dh = error_of_h(self.q, self.now, dh)
         clamps = 0
         if "o" in self.gates:
             gate = self.gates["o"]
             a = sat31(block_sum(self.q, rs(dh * self.now.slopes["H_o"], 24)))
-            z = self.now.z[: len(gate.e)]
+            z = _sources(self.q, self.now, "o", gate)
             clamps += gate.gather(rs(a[:, np.newaxis] * z, gate.e))
         dc = error_of_c(self.now, dh, 0)
         for k in self.traced:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from pyvgrad.blob import crc, pack, parse
 from pyvgrad.executor import NO_STEP, Executor
 from pyvgrad.fixed import rs, sat16, sigmoid_q14, softmax_q14
-from pyvgrad.intcells import Gates, clamps_of, step
+from pyvgrad.intcells import Gates, Stepped, clamps_of, step
 from pyvgrad.intwhole import pass_layers, recurrent
 from pyvgrad.model import readout_sources
 from pyvgrad.qmodel import Ints, QModel, QReadout
@@ -87,23 +87,23 @@ class IntModel:
             raise ValueError(NO_STEP)
         batch = len(state.saturated)
         ints = raw_signals(narrowed(x), batch, self.model.shape.n_in).astype(np.int64)
-        y, logits, state, _ = self.step_gates(state, ints)
+        y, logits, state, _ = self.step_layers(state, ints)
         return y, logits, state
 
-    def step_gates(
+    def step_layers(
         self, state: State, x: Ints
-    ) -> tuple[Signals, Signals, State, list[Gates]]:
-        """As ``step``, of int64 x that is not checked, and the gates of each layer."""
+    ) -> tuple[Signals, Signals, State, list[Stepped]]:
+        """As ``step``, of int64 x that is not checked, and what each layer made."""
         below, saturated = x, state.saturated
-        c, r, gates = list(state.c), list(state.r), []
+        c, r, layers = list(state.c), list(state.r), []
         for k, q in enumerate(self.model.layers):
             now = step(q, below, r[k], c[k])
             below, c[k], r[k] = now.out, now.c, recurrent(q, now)
             saturated = saturated + now.clamps
-            gates.append(now.gates)
+            layers.append(now)
         y, logits, clamps = self.readout(below, x)
         state = State(tuple(c), tuple(r), (saturated + clamps) & 0xFFFFFFFF)
-        return y.astype(np.int16), logits.astype(np.int16), state, gates
+        return y.astype(np.int16), logits.astype(np.int16), state, layers
 
     def readout(self, h: Ints, x: Ints) -> tuple[Ints, Ints, Ints]:
         """Y, logits (batch, n_out) and clamps (batch,) of what the last layer gives."""
@@ -144,7 +144,7 @@ class IntModel:
         y, logits = np.zeros((2, batch, T, self.model.shape.n_out), np.int16)
         kept = _Record(self, batch, T) if record else None
         for t in range(T):
-            y[:, t], logits[:, t], after, by_layer = self.step_gates(state, x[:, t])
+            y[:, t], logits[:, t], after, by_layer = self.step_layers(state, x[:, t])
             counted = np.where(t < ends, after.saturated, state.saturated)
             state = State(after.c, after.r, counted)
             if kept is not None:
@@ -200,7 +200,9 @@ class _Record:
             {k: ints(p.rows(k)) for k in p.gates if p.row.carry} for p in layers
         ]
 
-    def write(self, t: int, model: IntModel, state: State, gates: list[Gates]) -> None:
+    def write(
+        self, t: int, model: IntModel, state: State, layers: list[Stepped]
+    ) -> None:
         """Write step t."""
         self.images[:, t] = to_bytes(state, model.crc)
         for k, h in enumerate(self.h):
@@ -208,7 +210,7 @@ class _Record:
             into, c = self.c[k], state.c[k]
             if into is not None and c is not None:
                 into[:, t] = c
-            for letter, values in gates[k].items():
+            for letter, values in layers[k].gates.items():
                 self.gates[k][letter][:, t] = values
 
 

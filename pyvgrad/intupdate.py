@@ -146,12 +146,12 @@ def update(gates: list[Gate], learn: Learn, updates: int) -> Updated:
     """
     Q = sum(square_sum(gate.G * gate.live) for gate in gates)
     scale = clipping(Q, learn.clip_q16)
-    first = falls = saturated = 0
+    first = saturated = 0
     for gate in gates:
         if scale is not None:
             gate.G = clipped(gate.G, *scale)
         saturated += move(gate, learn, updates, first)
         first += gate.M.size
         gate.G = np.zeros_like(gate.G)
-        falls += gate.fall()
+    falls = sum(gate.fall() for gate in gates)
     return Updated(norm_q16(root(Q)), scale is not None, falls, saturated)

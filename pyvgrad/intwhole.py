@@ -40,7 +40,7 @@ def recurrent(q: QLayer, now: Stepped) -> Ints:
 def pass_layers(
     model: QModel, r: tuple[Ints, ...], c: tuple[Ints | None, ...], x: Ints, ends: Ints
 ) -> list[Passed]:
-    """Every layer over x (batch, T, n_in), whose sequences have ``ends`` (batch,) steps.
+    """Every layer over x (batch, T, n_in), with sequences of ``ends`` (batch,) steps.
 
     ``r`` and ``c`` are each layer's state at its start.
     """

@@ -16,6 +16,7 @@ from pyvgrad.blob import pack, parse
 from pyvgrad.cells import Layer, Shape
 from pyvgrad.fixed import Ints, Reals
 from pyvgrad.intback import Left, left
+from pyvgrad.intcells import alone
 from pyvgrad.intgate import Gate, gates_of, live_model
 from pyvgrad.intmodel import IntModel
 from pyvgrad.model import init_params
@@ -103,12 +104,11 @@ def make_run(shape: Shape, params: Any, steps: int = STEPS, seed: int = 2) -> Ru
     state, made = runner.init_state(1), []
     for x in xs:
         before = state
-        _, _, state, gates = runner.step_gates(before, x[np.newaxis])
+        _, _, state, [now] = runner.step_layers(before, x[np.newaxis])
         source = np.concatenate([x, before.r[0][0, : q.layer.n_recurrent]])
-        c0, c1 = before.c[0], state.c[0]
-        carried = None if c0 is None or c1 is None else (c0[0], c1[0])
-        h = state.r[0][0, : q.layer.n]
-        made.append(left(q, source, h, carried, {k: v[0] for k, v in gates[0].items()}))
+        c0 = before.c[0]
+        old = before.r[0][0, : q.layer.n], None if c0 is None else c0[0]
+        made.append(left(q, source, old, alone(now)))
     made.reverse()
     z = np.stack([step.z for step in made])
     states = [s.c for s in made if s.c is not None]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyvgrad.blob import pack, parse
 from pyvgrad.errors import BlobError, VgradError
 from pyvgrad.executor import Executor
 from pyvgrad.signals import Signals, int32_counts, raw_signals
@@ -58,6 +60,17 @@ class Core:
         return memory, model
 
 
+def linear(blob: bytes) -> bytes:
+    """The same model with its logits for y."""
+    model = parse(blob)
+    if model.readout is None:
+        return blob
+    form = replace(model.readout.readout, output="linear")
+    shape = replace(model.shape, readout=form)
+    readout = replace(model.readout, readout=form)
+    return pack(replace(model, shape=shape, readout=readout, sections=()))
+
+
 class HostExecutor(Executor):
     """One sequence passing through a blob in the C core.
 
@@ -69,10 +82,13 @@ class HostExecutor(Executor):
 
     def __init__(self, blob: bytes, module: ModuleType | None = None) -> None:
         core = Core(module)
+        self._bytes, self._module = blob, module
         self._ffi, self._lib, self._check = core.ffi, core.lib, core.check
         self._blob, self._model = core.open(blob)
         self.arena_bytes = int(self._lib.vg_run_size(self._model))
         self.n_in, self.n_out = int(self._model.n_in), int(self._model.n_out)
+        self.whole = bool(self._model.whole)
+        self._linear: HostExecutor | None = None
         self._arena = core.words(self.arena_bytes)
         self._run = self._ffi.new("vg_run *")
         self._check(
@@ -91,6 +107,8 @@ class HostExecutor(Executor):
     ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
         """As in Executor."""
         x = np.ascontiguousarray(raw_signals(x, -1, self.n_in))
+        if self.whole:
+            return self._run_whole(x, states)
         y = np.empty((len(x), self.n_out), np.int16)
         logits = np.empty_like(y)
         images = np.empty((len(x), self._model.state_size), np.uint8)
@@ -103,6 +121,44 @@ class HostExecutor(Executor):
             logits[t] = np.frombuffer(inner, np.int16)
             if states:
                 images[t] = np.frombuffer(self.state, np.uint8)
+        return y, logits, images if states else None
+
+    def run_whole(self, x: ArrayLike) -> Signals:
+        """A whole sequence x (T, n_in), T >= 1, by vg_run_whole, as ``run`` goes on.
+
+        Returns y as the blob's mode means it, (T, n_out) or (1, n_out).  ValueError for
+        another shape, for no step, and for what is not int16.
+        """
+        x = np.ascontiguousarray(raw_signals(x, -1, self.n_in))
+        if not len(x):
+            raise ValueError("a whole sequence has a step at least")
+        every = self._model.mode == self._lib.VG_EVERY
+        y = np.empty((len(x) if every else 1, self.n_out), np.int16)
+        size = self._check(self._lib.vg_run_whole_size(self._model, len(x)))
+        buf = self._ffi.new("uint32_t[]", size // 4)
+        out = self._ffi.from_buffer("vg_sig[]", y, require_writable=True)
+        self._check(
+            self._lib.vg_run_whole(self._run, self._in(x), len(x), out, buf, size)
+        )
+        return y
+
+    def _run_whole(
+        self, x: Signals, states: bool
+    ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
+        before = self.state
+        y = self.run_whole(x)
+        if len(y) == 1:
+            inner = self._ffi.unpack(self._lib.vg_run_logits(self._run), self.n_out)
+            logits = np.array([inner], np.int16)
+        elif self._model.output == self._lib.VG_LINEAR:
+            logits = y.copy()
+        else:  # the core keeps those of one step: the same model without the function
+            if self._linear is None:
+                self._linear = HostExecutor(linear(self._bytes), self._module)
+            own = self._linear.state[:4]  # the CRC of its blob
+            self._linear.state = own + before[4:]
+            logits = self._linear.run_whole(x)
+        images = np.frombuffer(self.state, np.uint8)[np.newaxis]
         return y, logits, images if states else None
 
     @property

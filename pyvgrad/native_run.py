@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyvgrad.blob import pack, parse
-from pyvgrad.native import Core
+from pyvgrad.native import Core, linear
 from pyvgrad.qmodel import QModel
 from pyvgrad.signals import Signals, to_signals
 
 
 class HostRunner:
     """Asks a blob; every sequence starts fresh unless said otherwise.
+
+    With a reversed layer, x is a whole sequence, and in mode ``final`` the last output
+    is the final one.
 
     x are symbols (T,) uint16, raw signals (T, n_in) int16, or values (T, n_in) float in
     the user's unit, which are clamped into the input range.  Sequences have a step at
@@ -50,20 +53,17 @@ class HostRunner:
     def _view(self, logits: bool, last: bool) -> _View:
         if (logits, last) not in self._views:
             self._views[logits, last] = _View(
-                self._core, pack(_seen(self._model, logits, last))
+                self._core, _seen(self._model, logits, last)
             )
         return self._views[logits, last]
 
 
-def _seen(model: QModel, logits: bool, last: bool) -> QModel:
+def _seen(model: QModel, logits: bool, last: bool) -> bytes:
     """The same model, whose y are its logits if asked, and in the mode asked."""
-    shape, readout = replace(model.shape, mode="last" if last else "sequence"), None
-    if model.readout is not None:
-        kind = "linear" if logits else model.shape.output
-        form = replace(model.readout.readout, output=kind)
-        readout = replace(model.readout, readout=form)
-        shape = replace(shape, readout=form)
-    return replace(model, shape=shape, readout=readout, sections=())
+    final = model.shape.mode == "final"
+    mode = ("final" if final else "last") if last else "sequence"
+    blob = pack(replace(model, shape=replace(model.shape, mode=mode), sections=()))
+    return linear(blob) if logits else blob
 
 
 class _View:
@@ -85,7 +85,9 @@ class _View:
         out = self._ffi.from_buffer("vg_sig[]", y)
         if fresh:
             self._lib.vg_run_reset(self._run)
-        if x.dtype == np.uint16 and x.ndim == 1 and steps:
+        if self._model.whole:
+            self._run_whole(self._dense(x), out)
+        elif x.dtype == np.uint16 and x.ndim == 1 and steps:
             symbols = self._ffi.from_buffer("uint16_t[]", x)
             if self._lib.vg_run_symbols(self._run, symbols, steps, out) < 0:
                 raise ValueError(f"a symbol is not below {self._n_in}")
@@ -93,8 +95,29 @@ class _View:
             signals = self._ffi.from_buffer("vg_sig[]", x)
             self._lib.vg_run_steps(self._run, signals, steps, out)
         else:
-            raise ValueError(
-                f"x is {x.dtype} {x.shape}, not uint16 symbols (T,) or int16 signals "
-                f"(T, {self._n_in})"
-            )
+            raise ValueError(self._refusal(x))
         return y
+
+    def _dense(self, x: NDArray[Any]) -> NDArray[Any]:
+        """The one-hot signals of symbols."""
+        if x.dtype != np.uint16 or x.ndim != 1:
+            return x
+        if np.any(x >= self._n_in):
+            raise ValueError(f"a symbol is not below {self._n_in}")
+        dense = np.zeros((len(x), self._n_in), np.int16)
+        dense[np.arange(len(x)), x] = 1 << self._model.x_exp
+        return dense
+
+    def _run_whole(self, x: NDArray[Any], out: Any) -> None:
+        if x.dtype != np.int16 or x.ndim != 2 or x.shape[1] != self._n_in or not len(x):
+            raise ValueError(self._refusal(x))
+        size = self._check(self._lib.vg_run_whole_size(self._model, len(x)))
+        buf = self._ffi.new("uint32_t[]", size // 4)
+        signals = self._ffi.from_buffer("vg_sig[]", x)
+        self._check(self._lib.vg_run_whole(self._run, signals, len(x), out, buf, size))
+
+    def _refusal(self, x: NDArray[Any]) -> str:
+        return (
+            f"x is {x.dtype} {x.shape}, not uint16 symbols (T,) or int16 signals "
+            f"(T, {self._n_in})"
+        )

@@ -113,14 +113,37 @@ class Graph:
 
     def last(self, x: str, axis: int) -> str:
         """The last entry along an axis, which goes."""
-        return self.op("Gather", x, self.constant(-1, np.int64), axis=axis)
+        return self.entry(x, axis, -1)
+
+    def entry(self, x: str, axis: int, index: int) -> str:
+        """One entry along an axis, which goes."""
+        return self.op("Gather", x, self.constant(index, np.int64), axis=axis)
+
+    def head(self, x: str, size: int, n: int) -> str:
+        """The first n of the ``size`` entries of the axis 1."""
+        if n == size:
+            return x
+        cut = [self.constant([v], np.int64) for v in (0, n, 1)]
+        return self.op("Slice", x, *cut)
 
     def scan(
-        self, body: Any, inputs: Sequence[str], outputs: Sequence[str], axis: int
+        self,
+        body: Any,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        axis: int,
+        *,
+        backwards: bool = False,
     ) -> None:
-        """Run ``body`` over one axis of the last input; the others are states."""
+        """Run ``body`` over one axis of the last input; the others are states.
+
+        ``backwards`` takes the last entry first, and writes it last.
+        """
         each = len(outputs) - len(inputs) + 1
         axes = {"scan_output_axes": [axis] * each} if each else {}
+        if backwards:
+            axes |= {"scan_input_directions": [1]}
+            axes |= {"scan_output_directions": [1] * each} if each else {}
         self.ops(
             "Scan",
             inputs,

@@ -7,13 +7,15 @@ Every value in the graph is a double that holds it exactly: ``onnx_fixed.py`` sa
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pyvgrad.onnx_build import default, model, value
+from pyvgrad.onnx_cells import Cell, integers
 from pyvgrad.onnx_fixed import Exact
-from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout
+from pyvgrad.qmodel import Ints, QModel, QReadout
 
 _DOC = """The model {cells} in exact integers (pyvgrad docs/numbers.md).
 x, y and logits are integers: a value is raw / 2^x_exp, raw / 2^y_exp and
@@ -28,22 +30,27 @@ def export_exact(qmodel: QModel, *, states: bool = False) -> Any:
     Inputs: ``x`` int16 (N, T, n_in), T >= 1, and, each with a default, the states
     ``c_k_in`` int32 and ``r_k_in`` int16 (N, .) of layer k = 1, 2, ... and
     ``saturated_in`` int64 (N, 1).  Outputs: ``y`` and ``logits`` int16 (N, T, n_out),
-    in mode ``last`` those of the last step, (N, n_out); ``c_k`` (N, n) and ``r_k`` =
-    [h; i; o] (N, state_length), as in a saved state; ``saturated`` (N, 1), in mode
-    ``last`` without the logits that were not computed.  ``states``: also the states
-    after each step, ``c_k_steps`` and so on, (N, T, .); not in mode ``last``.
+    in modes ``last`` and ``final`` those that are meant, (N, n_out); ``c_k`` (N, n) and
+    ``r_k`` = [h; i; o] (N, state_length), as in a saved state; ``saturated`` (N, 1),
+    without the logits that were not computed.  ``states``: also the states after each
+    step, ``c_k_steps`` and so on, (N, T, .); in mode ``sequence`` only.
+
+    With a reversed layer x are whole sequences, and states are those of its start and
+    end.  VgradError for a ``gru`` whose sums a double cannot hold.
     """
-    last = qmodel.shape.mode == "last"
-    if states and last:
-        raise ValueError("the states of each step need mode 'sequence'")
+    once = qmodel.shape.mode != "sequence"
+    if states and (once or qmodel.shape.whole):
+        raise ValueError(
+            "the states of each step need mode 'sequence' and single steps"
+        )
     g = Exact(np.float64)
     doc = f"raw / 2^{qmodel.x_exp}"
     inputs = [value("x", np.int16, ["N", "T", qmodel.shape.n_in], doc)]
     outputs: list[Any] = []
     x = g.cast("x", np.float64, "x_wide")
     state = _State(g, qmodel, inputs, outputs)
-    h = _scan(g, qmodel, x, state, states)
-    if last and qmodel.readout and qmodel.readout.readout.shortcuts:
+    h = _given(g, qmodel, x, state, states)
+    if once and qmodel.readout and qmodel.readout.readout.shortcuts:
         x = g.last(x, 1)
     y, logits, clamps = _readout(g, qmodel.readout, h, x)
     _outputs(g, qmodel, y, logits, outputs)
@@ -69,10 +76,10 @@ class _State:
         self, g: Exact, qmodel: QModel, inputs: list[Any], outputs: list[Any]
     ) -> None:
         self.g, self.outputs = g, outputs
-        self.names: list[str] = []
-        self.types: list[type] = []
-        self.sizes: list[int] = []
-        self.wide: list[str] = []  # (N, size) float64
+        self.types: dict[str, type] = {}
+        self.sizes: dict[str, int] = {}
+        self.now: dict[str, str] = {}  # (N, size) float64: before the next Scan
+        self.each: dict[str, str] = {}  # (N, T, size)
         for k, q in enumerate(qmodel.layers, 1):
             if q.layer.row.carry:
                 self._add(inputs, f"c_{k}", q.c0, q.layer.n, np.int32)
@@ -85,19 +92,25 @@ class _State:
         start = np.zeros(n) if initial is None else initial
         doc = f"{name} before the first step"
         inputs.append(default(self.g, f"{name}_in", start[None], dtype, doc))
-        self.names.append(name)
-        self.types.append(dtype)
-        self.sizes.append(n)
+        self.types[name], self.sizes[name] = dtype, n
         wide = self.g.cast(f"{name}_in", np.float64)
-        self.wide.append(self.g.batched(wide, "x", n))
+        self.now[name] = self.g.batched(wide, "x", n)
+
+    def of(self, layers: Sequence[int]) -> list[str]:
+        """Names of what a Scan of these layers carries."""
+        return [
+            name
+            for name in self.sizes
+            if name == "saturated" or int(name.partition("_")[2]) - 1 in layers
+        ]
 
     def finish(self, clamps: str | None, states: bool) -> None:
-        """Narrow the Scan's ``*_end`` and ``*_each`` to outputs."""
+        """Narrow the states to outputs."""
         g = self.g
-        for name, dtype, n in zip(self.names, self.types, self.sizes, strict=True):
-            end, each = f"{name}_end", f"{name}_each"
+        for name, dtype in self.types.items():
+            n, end, each = self.sizes[name], self.now[name], self.each.get(name, "")
             if name == "saturated" and clamps is not None:
-                # clamps: (N, T, 1), or (N, 1) in mode last
+                # clamps: (N, T, 1), or (N, 1) of one readout
                 if states:
                     sums = g.op("CumSum", clamps, g.constant(1, np.int64))
                     each = g.op("Add", each, sums)
@@ -113,127 +126,111 @@ class _State:
                 self.outputs.append(value(f"{name}_steps", dtype, ["N", "T", n], doc))
 
 
-def _scan(g: Exact, qmodel: QModel, x: str, state: _State, states: bool) -> str:
-    """All layers over time.  Returns h of the last, (N, T, n), or (N, n) of the end."""
-    body = Exact(np.float64, prefix="step/")
-    old = [f"step/{name}_old" for name in state.names]
-    h, new = _step(g, body, qmodel, "step/x", dict(zip(state.names, old, strict=True)))
-    n = qmodel.layers[-1].layer.n
-    last = qmodel.shape.mode == "last"
-    carried = [
-        (new[name], size) for name, size in zip(state.names, state.sizes, strict=True)
+def _given(g: Exact, qmodel: QModel, x: str, state: _State, states: bool) -> str:
+    """What the readout reads of the last layer, (N, T, n), or (N, n) if it is once."""
+    shape = qmodel.shape
+    if not shape.whole:
+        layers = range(len(shape.layers))
+        return _scan(
+            g, qmodel, layers, x, state, _Kept(shape.mode == "sequence", states)
+        )
+    given: list[str] = []
+    for k in range(len(shape.layers)):
+        below = [given[i] for i in shape.below(k)]
+        source = g.concat(below) if below else x
+        given.append(_scan(g, qmodel, [k], source, state, _Kept(True, False)))
+    if shape.mode == "sequence":
+        return g.concat([given[k] for k in shape.top])
+    first = [shape.mode == "final" and shape.layers[k].reversed for k in shape.top]
+    ends = [
+        g.entry(given[k], 1, 0 if at_first else -1)
+        for k, at_first in zip(shape.top, first, strict=True)
     ]
-    scanned = ([] if last else [(h, n)]) + (carried if states else [])
+    return g.concat(ends)
+
+
+class _Kept(NamedTuple):
+    """What a Scan keeps of each step: what the last layer gives, and the states."""
+
+    out: bool
+    states: bool
+
+
+def _scan(
+    g: Exact,
+    qmodel: QModel,
+    layers: Sequence[int],
+    x: str,
+    state: _State,
+    kept: _Kept,
+) -> str:
+    """Some layers over time.  Returns what the last of them gives, (N, T, n).
+
+    Where that is not kept, (N, n) of the last step.
+    """
+    suffix = "" if len(layers) == len(qmodel.layers) else f"_{layers[0] + 1}"
+    prefix = f"step{suffix}/"
+    body = Exact(np.float64, prefix=prefix)
+    names = state.of(layers)
+    old = {name: f"{prefix}{name}_old" for name in names}
+    out, new = _step(g, body, qmodel, layers, f"{prefix}x", old)
+    n = qmodel.layers[layers[-1]].layer.n
+    carried = [(new[name], state.sizes[name]) for name in names]
+    # Without its steps, the last layer's output is carried like a state.
+    ends, each = [f"{name}_end{suffix}" for name in names], []
+    start = [state.now[name] for name in names]
+    inputs = [value(old[k], np.float64, ["N", state.sizes[k]]) for k in names]
+    if kept.out:
+        scanned, each = [(out, n)], [f"out_each{suffix}"]
+    else:
+        scanned = []
+        carried.append((out, n))
+        ends.append(f"out_end{suffix}")
+        start.append(g.batched(g.constant(np.zeros((1, n))), "x", n))
+        inputs.append(value(f"{prefix}out_old", np.float64, ["N", n]))
+    if kept.states:
+        scanned += carried[: len(names)]
+        each += [f"{name}_each{suffix}" for name in names]
+        state.each |= {name: f"{name}_each{suffix}" for name in names}
     results = [
         value(body.op("Identity", name), np.float64, ["N", size])
         for name, size in carried + scanned
     ]
-    inputs = [
-        value(k, np.float64, ["N", size])
-        for k, size in zip(old, state.sizes, strict=True)
-    ]
-    inputs.append(value("step/x", np.float64, ["N", qmodel.shape.n_in]))
-    ends = [f"{name}_end" for name in state.names]
-    each = ([] if last else ["h_each"]) + [f"{name}_each" for name in state.names]
+    n_in = qmodel.layers[layers[0]].layer.n_in
+    inputs.append(value(f"{prefix}x", np.float64, ["N", n_in]))
     g.scan(
-        body.finish("one_step", inputs, results, "One step of all layers"),
-        [*state.wide, x],
-        [*ends, *each[: len(scanned)]],
+        body.finish("one_step", inputs, results, "One step"),
+        [*start, x],
+        [*ends, *each],
         axis=1,
+        backwards=qmodel.layers[layers[0]].layer.reversed,
     )
-    if not last:
-        return "h_each"
-    r = f"r_{len(qmodel.layers)}"
-    cut = [g.constant([v], np.int64) for v in (0, n, 1)]
-    return g.op("Slice", f"{r}_end", *cut)
+    state.now |= {name: f"{name}_end{suffix}" for name in names}
+    return f"out_each{suffix}" if kept.out else f"out_end{suffix}"
 
 
 def _step(
-    g: Exact, body: Exact, qmodel: QModel, x: str, old: dict[str, str]
+    g: Exact,
+    body: Exact,
+    qmodel: QModel,
+    layers: Sequence[int],
+    x: str,
+    old: dict[str, str],
 ) -> tuple[str, dict[str, str]]:
-    """One step of all layers: h of the last layer and the new states by name."""
+    """One step of some layers: what the last gives and the new states by name."""
     new: dict[str, str] = {}
     counts = [old["saturated"]]
-    for k, q in enumerate(qmodel.layers, 1):
-        body.prefix = f"step/layer_{k}/"
-        r = old[f"r_{k}"]
-        source = body.concat([x, r]) if q.layer.n_recurrent else x
-        a = _gates(g, body, q, k, source)
-        if q.layer.row.carry:
-            x, r, c, clamps = _lstm(body, q, a, old[f"c_{k}"])
-            new[f"c_{k}"] = c
-        else:
-            x, clamps = _rnn(body, q, a["a"])
-            r = x
-        new[f"r_{k}"] = r
-        counts += clamps
+    prefix = body.prefix
+    for index in layers:
+        k, q = index + 1, qmodel.layers[index]
+        body.prefix = f"{prefix}layer_{k}/"
+        made = Cell(g, body, q, k).step(x, old[f"r_{k}"], old.get(f"c_{k}"))
+        x, new[f"r_{k}"] = made.out, made.r
+        if made.c is not None:
+            new[f"c_{k}"] = made.c
+        counts += made.counts
     total = counts[0] if len(counts) == 1 else body.op("Sum", *counts)
     return x, new | {"saturated": total}
-
-
-def _integers(g: Exact, weights: Ints, name: str) -> str:
-    """The blob's own weights, (rows, columns), as float64 (columns, rows)."""
-    dtype = np.int8 if abs(weights).max() <= 127 else np.int16
-    return g.cast(g.constant(weights.T, dtype, f"{name}/weights"), np.float64)
-
-
-def _gates(g: Exact, body: Exact, q: QLayer, k: int, z: str) -> dict[str, str]:
-    """The accumulators of all gates, rounded: arguments by gate, (N, rows).
-
-    acc = b + sum_j w_j z_j,  a = rs(acc, E - e), not yet saturated.
-    """
-    gates = q.layer.gates
-    rows = [q.layer.rows(gate) for gate in gates]
-    weights = _integers(g, np.concatenate([q.weights[k] for k in gates]), f"layer_{k}")
-    biases = [
-        q.biases.get(gate, np.zeros(n)) for gate, n in zip(gates, rows, strict=True)
-    ]
-    shifts = [q.exps[gate] - q.argument_exp(gate) for gate in gates]
-    acc = body.op("MatMul", z, weights, name="acc")
-    a = body.rs(acc, np.concatenate(shifts), np.concatenate(biases))
-    return body.split(a, gates, rows)
-
-
-def _rnn(g: Exact, q: QLayer, a: str) -> tuple[str, list[str]]:
-    """h' = T(a), S(a) or max(a, 0), and the counts of clamps."""
-    function = q.layer.function("a")
-    if function == "r":
-        # sat16 then max(., 0); the clamp at -32768 is not one that counts.
-        h = g.clamp(a, None, 32767)
-        return g.op("Relu", h, name="h"), [g.differing(a, h)]
-    a = g.sat16(a)
-    return (g.t(a) if function == "t" else g.s(a)), []
-
-
-def _lstm(
-    g: Exact, q: QLayer, a: dict[str, str], c: str
-) -> tuple[str, str, str, list[str]]:
-    """h', r', c' and the counts of clamps.
-
-    c' = sat30(rs(f c + m i g, 14)),  h' = rs(o h(c'), .)
-    """
-    opts, block = q.layer.opts, q.layer.block
-    gate = {k: g.s(g.sat16(a[k])) for k in q.layer.gates if k != "g"}
-    wide = {k: g.spread(v, block) for k, v in gate.items()}
-    a_g = g.sat16(a["g"])
-    squashed = g.s(a_g) if opts.squash_g == "s" else g.t(a_g)
-    m = 128 if opts.squash_g == "4s-2" else 64
-    f = wide.get("f") or g.constant(16384)
-    fed = g.op("Mul", g.op("Mul", wide["i"], squashed), g.constant(m))
-    raw = g.rs(g.op("Add", g.op("Mul", f, c), fed), 14)
-    c = g.clamp(raw, -(2**30), 2**30)
-    counts = [g.differing(raw, c)]
-    if opts.squash_h == "identity":
-        o_c = g.op("Mul", wide["o"], c) if "o" in wide else c
-        raw = g.rs(o_c, (34 if "o" in wide else 20) - q.h_exp)
-        h = g.sat16(raw)
-        counts.append(g.differing(raw, h))
-    else:
-        h = g.t(g.sat16(g.rs(c, 8 if opts.squash_h == "tanh" else 9)))
-        if "o" in wide:
-            h = g.rs(g.op("Mul", wide["o"], h), 14)
-    r = g.concat([h, *(gate[k] for k in q.layer.feedback_gates)])
-    return h, r, c, counts
 
 
 def _readout(
@@ -244,7 +241,7 @@ def _readout(
         return h, h, None
     g.prefix = "readout/"
     z = g.concat([h, x]) if q.readout.shortcuts else h
-    acc = g.op("MatMul", z, _integers(g, q.weights, "readout"), name="acc")
+    acc = g.op("MatMul", z, integers(g, q.weights, "readout"), name="acc")
     raw = g.rs(acc, q.exps - q.logit_exp, q.biases)
     logits = g.sat16(raw)
     clamps = None if q.readout.output == "logistic" else g.differing(raw, logits)
@@ -258,7 +255,7 @@ def _readout(
 
 
 def _outputs(g: Exact, qmodel: QModel, y: str, logits: str, outputs: list[Any]) -> None:
-    steps = () if qmodel.shape.mode == "last" else ("T",)
+    steps = ("T",) if qmodel.shape.mode == "sequence" else ()
     for name, source, exp in (
         ("y", y, qmodel.y_exp),
         ("logits", logits, qmodel.logit_exp),

@@ -41,9 +41,10 @@ class OnnxExecutor(Executor):
 
     def __init__(self, blob: bytes, *, optimize: bool = True) -> None:
         model = parse(blob)
-        # A y of every step, whatever the mode.
-        self.model = replace(model, shape=replace(model.shape, mode="sequence"))
-        self.n_in = model.shape.n_in
+        self.n_in, self.whole = model.shape.n_in, model.shape.whole
+        if not self.whole:  # a y of every step, whatever the mode
+            model = replace(model, shape=replace(model.shape, mode="sequence"))
+        self.model = model
         self.crc = crc(blob)
         self._optimize = optimize
         self._sessions: dict[bool, Any] = {}
@@ -59,6 +60,8 @@ class OnnxExecutor(Executor):
         """As in Executor."""
         signals = raw_signals(x, -1, self.n_in)[np.newaxis]
         steps = signals.shape[1]
+        if self.whole:
+            return self._run_whole(signals, states)
         if not steps:  # a Scan needs one
             none = np.zeros((0, self.model.shape.n_out), np.int16)
             images = np.zeros((0, size(self.model)), np.uint8)
@@ -69,10 +72,23 @@ class OnnxExecutor(Executor):
         images_or_none = None if rows is None else to_bytes(rows, self.crc)
         return out["y"][0], out["logits"][0], images_or_none
 
+    def _run_whole(
+        self, signals: Signals, states: bool
+    ) -> tuple[Signals, Signals, Image | None]:
+        if not signals.shape[1]:
+            raise ValueError("a model with a reversed layer needs a step at least")
+        out = self._call(False, {"x": signals} | _feeds(self._state))
+        self._state = _state(self.model, out, "", 1)
+        images = to_bytes(self._state, self.crc) if states else None
+        n_out = self.model.shape.n_out
+        y, logits = (out[k].reshape(-1, n_out) for k in ("y", "logits"))
+        return y, logits, images
+
     def run_batch(self, x: ArrayLike) -> tuple[Signals, Signals]:
         """Whole sequences x (N, T, n_in), T >= 1: y and logits, (N, T, n_out).
 
-        Each starts from the blob's initial state; the executor's own state stays.
+        With a reversed layer those that the mode means.  Each starts from the blob's
+        initial state; the executor's own state stays.
         """
         out = self._call(False, {"x": raw_signals(x, -1, -1, self.n_in)})
         return out["y"], out["logits"]
@@ -104,12 +120,16 @@ class OnnxExecutor(Executor):
         return dict(zip(names, run.run(names, feeds), strict=True))
 
 
-def run_float(path: str | Path, x: ArrayLike) -> dict[str, Floats]:
+def run_float(
+    path: str | Path, x: ArrayLike, lengths: ArrayLike | None = None
+) -> dict[str, Floats]:
     """Every signal of a file of ``export_float`` for values x (N, T, n_in).
 
     Returns ``logits``, ``y``, and ``layer k h`` and ``layer k c``, k from 1, each
-    (N, T, n) whatever the file's mode: it is run step by step.  VgradError if it is
-    not such a file, ValueError if x does not fit.
+    (N, T, n) whatever the file's mode: it is run step by step.  Of a file with a
+    reversed layer ``logits`` and ``y`` alone, of whole sequences that end at
+    ``lengths`` (N,), where there is one output, at every step.  VgradError if it is not
+    such a file, ValueError if x does not fit.
     """
     values = np.asarray(x, np.float32)
     run = _float_session(Path(path))
@@ -118,6 +138,8 @@ def run_float(path: str | Path, x: ArrayLike) -> dict[str, Floats]:
         raise ValueError(
             f"{path}: x must be (N, T, {n_in}), T >= 1, it is {values.shape}"
         )
+    if "whole" in run.get_modelmeta().custom_metadata_map:
+        return _whole_float(path, run, values, lengths)
     names = [output.name for output in run.get_outputs()]
     steps: list[dict[str, Any]] = []
     state: dict[str, Any] = {}
@@ -135,6 +157,24 @@ def run_float(path: str | Path, x: ArrayLike) -> dict[str, Floats]:
         signal: np.stack([out[k].reshape(n, -1) for out in steps], 1).astype(np.float64)
         for signal, k in signals.items()
     }
+
+
+def _whole_float(
+    path: str | Path, run: Any, x: Any, lengths: ArrayLike | None
+) -> dict[str, Floats]:
+    """Logits and y, (N, T, n_out), 0 behind each sequence's end."""
+    N, T = x.shape[:2]
+    ends = np.broadcast_to(T if lengths is None else np.asarray(lengths), (N,))
+    signals: dict[str, Floats] = {}
+    for n, end in enumerate(ends):
+        try:
+            found = run.run(["logits", "y"], {"x": x[n : n + 1, :end]})
+        except Exception as error:
+            raise _refused(path, error) from None
+        for name, values in zip(("logits", "y"), found, strict=True):
+            signal = signals.setdefault(name, np.zeros((N, T, values.shape[-1])))
+            signal[n, :end] = values[0]
+    return signals
 
 
 def _float_session(path: Path) -> Any:

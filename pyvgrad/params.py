@@ -89,8 +89,8 @@ def init_params(
     Weights are uniform in +-scale or, with scale None, in +-sqrt(6 / (columns + rows))
     of their matrix (Glorot and Bengio 2010); peepholes then start at 0, IndRNN's u
     within 0 to 1 (Li et al. 2018).  Biases are 0 with scale None, else
-    uniform like weights; ``biases`` gives a gate's own, "y" the readout's: one value,
-    or one a row, of which the last is repeated.
+    uniform like weights; ``biases`` gives a gate's own, "y" also the
+    readout's: one value, or one a row, of which the last is repeated.
     """
     given = biases or {}
 

@@ -12,9 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+
+from pyvgrad.errors import VgradError
+
+try:
+    import jax
+    import jax.numpy as jnp
+except ImportError as error:
+    raise VgradError(
+        "jax is not installed and training needs it: pip install pyvgrad[train]"
+    ) from error
 
 from pyvgrad.calibrate import MAX_CLIP, Exponents, Grid
 from pyvgrad.cells import Array, Layer, Shape

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +25,19 @@ from pyvgrad.native import HostExecutor
 from pyvgrad.qat import Rounding
 from pyvgrad.qmodel import QModel
 from pyvgrad.quantize import quantize
-from pyvgrad.real_models import Says, never, settings_of, told, trained
+from pyvgrad.real_models import Says, settings_of, told, trained
 from pyvgrad.real_page import KINDS, figures, page, plot
 from pyvgrad.real_scores import float_logits, host_logits, score
+from pyvgrad.refine import refine
 from pyvgrad.signals import to_signals
+from pyvgrad.solve import calibration
 from pyvgrad.tasks import Task, make_task
-from pyvgrad.train import train
 
 FIRST_SEED = 10_000  # settings were found on smaller ones, and without the test sets
 ROWS = ("japanese-vowels", "basic-motions", "daphnet", "chorales")
 SEEDS, SHORT_SEEDS = 5, 1
 CORE_STEPS = 2000  # of the first seed, asked of the emulated core
 CORE = "m4"
-QAT_RATE, QAT_SHARE = 0.1, 2  # of the float training's rate and, divided, sequences
 SAME, LOST = 0.999, 0.01  # the goals: int16 decides as float, int8 loses a point
 
 
@@ -147,20 +147,16 @@ def _models(
     """(the integer models of one training by name, the float model's logits)."""
     first = trained(task, settings, seed, says)
     shape, exps = first.shape, first.exponents
-    tuned = replace(
-        settings,
-        rate=QAT_RATE * settings.rate,
-        limit=max(settings.limit // QAT_SHARE, settings.chunk),
-    )
-    aware = train(
+    rounding = Rounding(8, exps)
+    aware = refine(
         shape,
         first.params,
         task.draw,
-        tuned,
+        settings,
         np.random.default_rng([seed, 1]),
-        stop=never,
-        progress=told(says, f"{task.name}, QAT, seed {seed}", tuned),
-        rounding=Rounding(8, exps),
+        rounding=rounding,
+        data=calibration(task),
+        progress=told(says, f"{task.name}, QAT, seed {seed}", settings),
     ).params
     models = {
         "int16": quantize(shape, first.params, exponents=exps),

@@ -57,8 +57,8 @@ def page(rows: dict[str, dict[str, Any]]) -> str:
             "",
             *said,
             "Trained in float, rounded to 16 and to 8 bits, and to 8 bits after "
-            "half as many sequences more of quantization-aware training at a tenth of "
-            f"the rate. Means over {_list(seeds)} seeds from {_list(first)} on, which "
+            "quantization-aware training (as `pyvgrad train --weights 8 --qat` does). "
+            f"Means over {_list(seeds)} seeds from {_list(first)} on, which "
             "draw weights and exemplars; in brackets the worst seed. Test sets had "
             "no part in the trainings nor in the choice of settings. What is asked:",
             "",

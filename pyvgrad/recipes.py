@@ -10,13 +10,13 @@ import numpy as np
 
 from pyvgrad.blob import pack
 from pyvgrad.calibrate import free_exp
-from pyvgrad.cells import Shape
+from pyvgrad.cells import CELLS, Shape
 from pyvgrad.learning import Learn
 from pyvgrad.model import init_params
 from pyvgrad.nets import NETS, altered, stack
 from pyvgrad.quantize import quantize
 from pyvgrad.tasks import IntTask
-from pyvgrad.tensors import array_of, named
+from pyvgrad.tensors import arrays_of, named
 
 LONGEST_TAPE = 65535
 
@@ -119,12 +119,13 @@ class IntRecipe:
         own = self.biases if self.biases is not None else net.biases if net else {}
         biases = dict(own)
         if not self.random_biases:
-            biases = dict.fromkeys("aifogy", (0.0,)) | biases
+            gates = {k for row in CELLS.values() for k in row.gates}
+            biases = dict.fromkeys([*gates, "y"], (0.0,)) | biases
         params = init_params(shape, rng, scale=scale, biases=biases)
         for name, bound in self.scales.items():
             for tensor in named(shape, name):
-                array = array_of(shape, params, tensor)
-                array[...] = rng.uniform(-bound, bound, array.shape)
+                for array in arrays_of(shape, params, tensor):
+                    array[...] = rng.uniform(-bound, bound, array.shape)
         return pack(
             quantize(shape, params, x_exp=free_exp(task.largest), h_exp=self.h_exp)
         )

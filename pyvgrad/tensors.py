@@ -1,7 +1,8 @@
 """The tensors of a model by name: ``layer1.i.x``, ``layer1.g.b``, ``readout.h``.
 
-A part is ``x`` (weights from x), ``h`` (from r or h) or ``b`` (biases); a shorter name
-means all that it begins: ``layer1.i`` the whole input gate, ``layer1`` the layer.
+A part is ``x`` (weights from x), ``h`` (from r or h, and a gate's own column) or ``b``
+(biases); a shorter name means all that it begins: ``layer1.i`` the whole input gate,
+``layer1`` the layer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from pyvgrad.cells import Array, Shape
 from pyvgrad.model import Params
 
-_IN_LAYER = {"x": "W", "h": "U", "b": "b"}
+_IN_LAYER = {"x": "W", "h": "UP", "b": "b"}
 _IN_READOUT = {"x": "V", "h": "W", "b": "b"}
 
 
@@ -30,7 +31,9 @@ def tensors(shape: Shape) -> list[Tensor]:
     found = []
     for k, layer in enumerate(shape.layers):
         for j, gate in enumerate(layer.gates):
-            there = {"x": True, "h": layer.n_recurrent, "b": layer.has_bias(gate)}
+            parts = layer.parts(gate)
+            own = {"U", "P"} & parts.keys()
+            there = {"x": "W" in parts, "h": own, "b": layer.has_bias(gate)}
             name = f"layer{k + 1}.{gate}"
             found += [Tensor(f"{name}.{p}", k, j, p) for p in there if there[p]]
     r = shape.readout
@@ -56,9 +59,11 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def array_of(shape: Shape, params: Params, tensor: Tensor) -> Array:
-    """A tensor's array in the parameters of a float model."""
+def arrays_of(shape: Shape, params: Params, tensor: Tensor) -> list[Array]:
+    """A tensor's arrays in the parameters of a float model."""
     if tensor.layer == len(shape.layers):
-        return params["readout"][_IN_READOUT[tensor.part]]
+        return [params["readout"][_IN_READOUT[tensor.part]]]
     gate = shape.layers[tensor.layer].gates[tensor.gate]
-    return params["layers"][tensor.layer][_IN_LAYER[tensor.part]][gate]
+    of_layer = params["layers"][tensor.layer]
+    names = _IN_LAYER[tensor.part]
+    return [of_layer[k][gate] for k in names if gate in of_layer.get(k, {})]

@@ -48,18 +48,18 @@ def fixed_flow(
 
     ``slopes`` are used, on q24, in place of those that the steps left.
     """
-    dh = half_up(np.ldexp(start_error(run.q.layer.n, size), bits))
-    dh = sat31(dh)
+    above = half_up(np.ldexp(start_error(run.q.layer.n, size), bits))
+    above = sat31(above)
     dr: Ints = np.zeros(run.q.layer.n_recurrent, np.int64)
     dc: Ints = np.zeros(run.q.layer.n, np.int64)
     flow = []
     others = iter(slopes) if slopes is not None else None
     for step in run.steps:
         now = step if others is None else _with_slopes(step, next(others))
-        a, dc_before = back(run.q, now, dh, dc, dr)
+        a, dc_before = back(run.q, run.gates, now, above, dr, dc)
         dc = np.zeros_like(dc) + dc_before
-        dr = error_of_sources(run.gates, a)[run.q.layer.n_in :]
-        dh = dr[: run.q.layer.n] if len(dr) else np.zeros_like(dh)
+        dr = error_of_sources(run.q, run.gates, now, a)[run.q.layer.n_in :]
+        above = np.zeros_like(above)
         flow.append(np.concatenate([a[k] for k in run.gates]))
     return np.stack(flow) / 2.0**bits
 

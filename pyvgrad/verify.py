@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pyvgrad.blob import parse
 from pyvgrad.executor import Executor
 from pyvgrad.executors import open_executor
-from pyvgrad.intmodel import IntModel
+from pyvgrad.intmodel import IntModel, Trace
 from pyvgrad.qmodel import Ints, QModel
 from pyvgrad.signals import Signals
 
@@ -112,6 +112,16 @@ def _values(
     return split_images(model, images) | outputs
 
 
+def _expected(model: QModel, trace: Trace, n: int, end: int) -> dict[str, Ints]:
+    """Signals of one sequence as Executor.run gives them."""
+    assert trace.images is not None
+    whole = model.shape.whole
+    once = whole and model.shape.mode != "sequence"
+    steps = slice(end - 1 if once else 0, end)
+    images = trace.images[n, : 1 if whole else end]
+    return _values(model, trace.y[n, steps], trace.logits[n, steps], images)
+
+
 @dataclass
 class _Count:
     """What one executor's comparison has found so far."""
@@ -157,11 +167,7 @@ def agree(
     model = parse(blob)
     ends = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
     trace = IntModel(blob).run(x, ends, states=True)
-    assert trace.images is not None
-    expected = [
-        _values(model, trace.y[n, :end], trace.logits[n, :end], trace.images[n, :end])
-        for n, end in enumerate(ends)
-    ]
+    expected = [_expected(model, trace, n, int(end)) for n, end in enumerate(ends)]
     counts = []
     for name in on:
         watcher.start(name)

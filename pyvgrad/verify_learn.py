@@ -115,8 +115,7 @@ def combinations(model: QModel) -> list[Learn]:
 
     Every second one rounds stochastically, and its momentum is Nesterov's.
     """
-    one_lstm = len(model.layers) == 1 and bool(model.shape.layers[0].row.carry)
-    methods = METHODS if one_lstm else METHODS[:1]
+    methods = METHODS if model.shape.rtrl97 else METHODS[:1]
     losses = [loss for loss in LOSSES if _fits(model.shape.output, loss)]
     names = [(m, r, e) for m in methods for e in losses for r in RULES]
     return [_settings(*name, second=bool(k % 2)) for k, name in enumerate(names)]

@@ -42,7 +42,9 @@ def random_fields(rng) -> Fields:
     )
 
 
-def random_layer(rng, n_in, *, cell=None, fields=None, block=None, n_max=6) -> Layer:
+def random_layer(
+    rng, n_in, *, cell=None, fields=None, block=None, n_max=6, direction="forward"
+) -> Layer:
     """Draw a layer; ``block`` and ``fields`` hold only where the cell admits them."""
     cell = str(rng.choice(list(CELLS))) if cell is None else cell
     row = CELLS[cell]
@@ -55,7 +57,24 @@ def random_layer(rng, n_in, *, cell=None, fields=None, block=None, n_max=6) -> L
     elif block is None:
         block = int(rng.integers(1, 4))
     n = block * int(rng.integers(1, max(1, n_max // block) + 1))
-    return Layer(cell, n_in, n, block, fields, _coin(rng, 0.7), _coin(rng, 0.7))
+    biases = _coin(rng, 0.7), _coin(rng, 0.7)
+    return Layer(cell, n_in, n, block, fields, *biases, direction)
+
+
+def random_layers(rng, n_in, n_layers, whole, **fixed) -> list[Layer]:
+    """Draw layers; ``whole``: in both directions, at least one reversed."""
+    layers: list[Layer] = []
+    below = n_in
+    for k in range(n_layers):
+        ways = ["forward"]
+        if whole:
+            ways = ["reverse", "both"] + ["forward"] * (k > 0)
+        way = str(rng.choice(ways)) if whole else "forward"
+        names = ("forward-half", "reverse-half") if way == "both" else (way,)
+        group = [random_layer(rng, below, direction=d, **fixed) for d in names]
+        layers += group
+        below = sum(layer.n for layer in group)
+    return layers
 
 
 def _exps(rng, rows, bits, argument_exp, columns) -> Ints:
@@ -93,15 +112,22 @@ def _initial(rng, layer, state_length, extreme):
     return c0, low if extreme else low // 2 ** rng.integers(0, 16, state_length)
 
 
-def random_qlayer(rng, layer, bits, *, extreme=False, initial_state=None) -> QLayer:
+def _h_exp(rng, layer) -> int:
+    return 14 if layer.bounded else int(rng.integers(0, 15))
+
+
+def random_qlayer(
+    rng, layer, bits, *, h_exp=None, extreme=False, initial_state=None
+) -> QLayer:
     """Draw the numbers of a layer."""
-    h_exp = 14 if layer.bounded else int(rng.integers(0, 15))
+    h_exp = _h_exp(rng, layer) if h_exp is None else h_exp
     q = QLayer(layer, h_exp, {}, {}, {})
-    columns = layer.n_in + layer.n_recurrent
     limit = 2 ** (bits - 1) - 1
     for k in layer.gates:
-        rows = layer.rows(k)
+        rows, columns = layer.rows(k), layer.columns(k)
         q.exps[k] = _exps(rng, rows, bits, q.argument_exp(k), columns)
+        if k in layer.row.joined:
+            q.exps[k] = q.exps[layer.row.joined[0]].copy()
         q.weights[k] = _integers(rng, limit, (rows, columns), extreme)
         if layer.has_bias(k):
             q.biases[k] = _biases(rng, rows, extreme)
@@ -154,35 +180,41 @@ def random_qmodel(
     initial_state: bool | None = None,
     sections: bool = True,
     extreme: bool = False,
+    whole: bool = False,
 ) -> QModel:
-    """Draw a model.  ``extreme``: every weight, bias and initial state at its limit."""
+    """Draw a model.  ``extreme``: every weight, bias and initial state at its limit.
+
+    ``whole``: a layer is reversed.
+    """
     if n_in is None:
         n_in = int(rng.integers(1, 6))
     bits = int(rng.choice([8, 16])) if bits is None else bits
-    layers: list[Layer] = []
-    for _ in range(int(rng.integers(1, 4)) if n_layers is None else n_layers):
-        below = layers[-1].n if layers else n_in
-        layer = random_layer(
-            rng, below, cell=cell, fields=fields, block=block, n_max=n_max
-        )
-        layers.append(layer)
+    n_layers = int(rng.integers(1, 4)) if n_layers is None else n_layers
+    kind = {"cell": cell, "fields": fields, "block": block, "n_max": n_max}
+    layers = random_layers(rng, n_in, n_layers, whole, **kind)
+    top = Shape(tuple(layers)).n_out
     output = str(rng.choice([*OUTPUTS, "none"])) if output is None else output
     readout = None
     if output != "none":
         n_out = int(rng.integers(1, 8)) if n_out is None else n_out
         shortcuts = _coin(rng) if shortcuts is None else shortcuts
-        readout = Readout(
-            layers[-1].n, n_out, output, n_in if shortcuts else 0, _coin(rng, 0.7)
-        )
+        readout = Readout(top, n_out, output, n_in if shortcuts else 0, _coin(rng, 0.7))
     mode = str(rng.choice(MODES)) if mode is None else mode
     x_exp = int(rng.integers(0, 15))
     scaling = _coin(rng, 0.4) if scaling is None else scaling
     extra = [("note", b"abcde"), ("lrns", b""), ("note", bytes(range(8)))]
+    shape = Shape(tuple(layers), readout, mode)
+    h_exps = [_h_exp(rng, layer) for layer in layers]
+    if readout is None:  # y has one exponent
+        bounded = any(layers[k].bounded for k in shape.top)
+        for k in shape.top:
+            h_exps[k] = 14 if bounded else h_exps[-1]
+    kind = {"extreme": extreme, "initial_state": initial_state}
     return QModel(
-        Shape(tuple(layers), readout, mode),
+        shape,
         tuple(
-            random_qlayer(rng, p, bits, extreme=extreme, initial_state=initial_state)
-            for p in layers
+            random_qlayer(rng, p, bits, h_exp=e, **kind)
+            for p, e in zip(layers, h_exps, strict=True)
         ),
         None
         if readout is None

@@ -35,7 +35,7 @@ def small(seed, **fixed):
     return random_qmodel(np.random.default_rng(seed), n_max=3, n_in=2, **fixed)
 
 
-@given(qmodels())
+@given(st.one_of(qmodels(), qmodels(whole=True)))
 @settings(max_examples=300, deadline=None)
 def test_parse_is_the_inverse_of_pack(model):
     blob = pack(model)
@@ -131,7 +131,7 @@ def test_every_flipped_bit_with_a_new_crc_is_refused_or_canonical(seed):
         refused_or_canonical(sealed(bad))
 
 
-@given(qmodels(n_max=4), st.data())
+@given(st.one_of(qmodels(n_max=4), qmodels(n_max=4, whole=True)), st.data())
 @settings(max_examples=300, deadline=None)
 def test_mutated_bytes_with_a_new_crc_are_refused_or_canonical(model, data):
     bad = bytearray(pack(model)[:-4])

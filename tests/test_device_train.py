@@ -1,12 +1,11 @@
 """Training on emulated boards: the same bits as on the host, and what is refused."""
 
 import random
-import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_firmware import answers, damaged, frame
+from test_firmware import answers, damaged, frame, sanitize
 from tiny_model import TinyModel
 
 from pyvgrad import device_train, firmware
@@ -258,19 +257,7 @@ def test_a_blob_that_was_damaged_on_its_way_is_noticed(trainers, monkeypatch):
 
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory):
-    """The native program with address and undefined-behaviour sanitizers."""
-    program = tmp_path_factory.mktemp("sanitized") / "program"
-    sources = [*LIB.glob("src/*.c"), *FIRMWARE.glob("src/*.c")]
-    subprocess.run(
-        [
-            *("cc", "-std=c99", "-O1", "-g", '-DBOARD_CORE="native"'),
-            *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-            *(f"-I{LIB / 'include'}", "-o", program),
-            *(path for path in sources if path.name != "board_qemu.c"),
-        ],
-        check=True,
-    )
-    return program
+    return sanitize(tmp_path_factory.mktemp("sanitized") / "program")
 
 
 def loading(blob, learn):

@@ -150,10 +150,8 @@ def test_the_tables_checksums_are_those_of_the_functions():
 # ---- the program ---------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def sanitized(tmp_path_factory):
-    """The native program with address and undefined-behaviour sanitizers."""
-    program = tmp_path_factory.mktemp("sanitized") / "program"
+def sanitize(program):
+    """Build the native program with address and undefined-behaviour sanitizers."""
     sources = [*LIB.glob("src/*.c"), *FIRMWARE.glob("src/*.c")]
     subprocess.run(
         [
@@ -165,6 +163,11 @@ def sanitized(tmp_path_factory):
         check=True,
     )
     return program
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory):
+    return sanitize(tmp_path_factory.mktemp("sanitized") / "program")
 
 
 def answers(program, data):

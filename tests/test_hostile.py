@@ -7,10 +7,12 @@ restored from damaged states, in buffers of exactly the size asked for.
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 import subprocess
 import zlib
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +131,22 @@ SMALL = {
         scaling=True,
         initial_state=True,
     ),
+    "lstm_coupled": small(
+        6, cell="lstm_coupled", n_layers=1, output="softmax", bits=8, mode="final"
+    ),
+    "lstm_peephole": small(
+        7, cell="lstm_peephole", n_layers=1, output="none", bits=16, initial_state=True
+    ),
+    "gru": small(8, cell="gru", n_layers=1, output="none", bits=8),
+    "gru_reset_before": small(
+        9, cell="gru_reset_before", n_layers=1, output="linear", bits=16
+    ),
+    "indrnn": small(10, cell="indrnn", n_layers=2, output="none", bits=16),
+    "ugrnn": small(11, cell="ugrnn", n_layers=1, output="logistic", bits=8),
+    "plus_rnn": small(12, cell="plus_rnn", n_layers=2, output="linear", bits=8),
+    "both ways": small(
+        13, n_layers=2, output="linear", bits=8, whole=True, initial_state=True
+    ),
 }
 each_small = pytest.mark.parametrize("blob", SMALL.values(), ids=SMALL.keys())
 
@@ -235,14 +253,22 @@ def head(
     )
 
 
-def layer(cell, fields, n, block, n_in, *, flags=0, h_exp=14):
-    return struct.pack("<BBBBHHHH", cell, fields, flags, h_exp, n, block, n_in, 0)
+def layer(cell, fields, n, block, n_in, *, flags=0, h_exp=14, direction=0):
+    return struct.pack(
+        "<BBBBHHHH", cell, fields, flags, h_exp, n, block, n_in, direction
+    )
 
 
 def padded(data):
     return data + bytes(-len(data) % 4)
 
 
+# Of BLOB.md: the fields of the cells that have but one value; and what gates read.
+FIXED = {
+    cell: {4: 0x70, 5: 0x50, 6: 0x70}.get(cell, 0x40) for cell in range(12) if cell != 3
+}
+READS = {4: "bbbb", 5: "bbb", 6: "ppbq", 7: "bbxh", 8: "bbs", 9: "d", 10: "bb"}
+READS |= {11: "bbbbx", **dict.fromkeys(range(3), "b")}
 CAROUSEL = 0  # fields of lstm97: gates i and g alone, no recurrent weights
 
 
@@ -265,7 +291,7 @@ def test_matrix_larger_than_the_blob_is_a_size_error(driver, n_in, n):
     blobs = [
         sealed(head(n_in, 1, bits=bits) + layer(cell, f, n, 1, n_in) + bytes(64))
         for bits in (8, 16)
-        for cell, f in [(0, 0x40), (1, 0x40), (2, 0x40), (3, 0xF5), (4, 0x70)]
+        for cell, f in [(3, 0xF5), *((k, f) for k, f in FIXED.items() if k != 3)]
         if n * n_in > 64
     ]
     if blobs:
@@ -325,8 +351,7 @@ def qlayer(cell, n_in, n, block, fields=None, *, limit=127):
     for gate in shape.gates:
         rows = shape.rows(gate)
         q.exps[gate] = np.full(rows, q.argument_exp(gate) + 1)
-        columns = n_in + shape.n_recurrent
-        q.weights[gate] = np.full((rows, columns), limit)
+        q.weights[gate] = np.full((rows, shape.columns(gate)), limit)
         if shape.has_bias(gate):
             q.biases[gate] = np.full(rows, 2**31 - 1)
     return q
@@ -396,27 +421,33 @@ def test_every_cell_output_and_width_runs_clean_at_its_numbers_limits(driver):
     assert set(agree(driver, blobs)) == {OK}
 
 
-def one_layer(cell, fields, *, n=2):
+def columns_of_numbers_md(cell, fields, n_in, n):
+    """Columns of each gate."""
+    if cell == 3:
+        gates = 2 + (fields >> 4 & 1) + (fields >> 5 & 1)
+        fed_back = (fields >> 7) * (1 + (fields >> 4 & 1))
+        return [n_in + (fields >> 6 & 1) * n * (1 + fed_back)] * gates
+    b = n_in + n
+    by_letter = {"b": b, "x": n_in, "h": n, "d": n_in + 1, "p": b + 1, "q": b + 1}
+    return [{**by_letter, "s": b}[letter] for letter in READS.get(cell, "b")]
+
+
+def one_layer(cell, fields, *, n=2, **head_of):
     """A blob of one layer of zeros, without readout, as long as its fields ask for."""
-    lstm = cell >= 3
-    shared = 1 + (fields >> 4 & 1) + (fields >> 5 & 1) if lstm else 0
-    n_r = n * (1 + (fields >> 7) * (1 + (fields >> 4 & 1))) if fields >> 6 & 1 else 0
-    exps = padded(b"\x14" * (1 + shared))
-    matrix = bytes((1 + shared) * n * len(padded(bytes(3 + n_r))) * 2)
-    return sealed(head(3, n, bits=16) + layer(cell, fields, n, 1, 3) + exps + matrix)
+    columns = columns_of_numbers_md(cell, fields, 3, n)
+    matrix = bytes(sum(2 * n * len(padded(bytes(k))) for k in columns))
+    exps = padded(b"\x14" * len(columns))
+    body = layer(cell, fields, n, 1, 3, **head_of) + exps + matrix
+    return sealed(head(3, n, bits=16) + body)
 
 
 def fields_of_blob_md(cell, fields):
     """Whether BLOB.md admits these fields."""
-    if cell < 3:
-        return fields == 0x40
-    if cell == 4:
-        return fields == 0x70
     known = fields & 3 != 3 and fields >> 2 & 3 != 3
-    return cell == 3 and known and (fields >> 6) != 2
+    return known and (fields >> 6) != 2 if cell == 3 else fields == FIXED.get(cell)
 
 
-@pytest.mark.parametrize("cell", range(7))
+@pytest.mark.parametrize("cell", range(14))
 def test_fields_are_admitted_as_the_format_says(driver, cell):
     # h_exp 14 is right for every cell.
     found = agree(driver, [one_layer(cell, fields) for fields in range(256)])
@@ -425,12 +456,36 @@ def test_fields_are_admitted_as_the_format_says(driver, cell):
     assert set(found) <= {OK, E_FORMAT}
 
 
+@pytest.mark.parametrize("cell", range(12))
+def test_h_exp_is_14_but_where_what_a_layer_gives_is_unbounded(driver, cell):
+    fields = FIXED.get(cell, 0x78)  # h(x) = identity
+    found = agree(driver, [one_layer(cell, fields, h_exp=e) for e in range(256)])
+    free = cell in (2, 3, 9, 11)
+    assert [code == OK for code in found] == [
+        e == 14 or (free and e < 14) for e in range(256)
+    ]
+
+
+@pytest.mark.parametrize("cell", range(12))
+def test_blocks_are_for_lstm97_and_lstm_alone(driver, cell):
+    fields = FIXED.get(cell, 0x70)
+    columns = columns_of_numbers_md(cell, fields, 3, 4)
+    rows = [2, 2, 2, 4] if cell in (3, 4) else [4] * len(columns)
+    matrix = bytes(
+        sum(2 * r * len(padded(bytes(k))) for r, k in zip(rows, columns, strict=True))
+    )
+    body = layer(cell, fields, 4, 2, 3) + padded(b"\x14" * len(columns)) + matrix
+    [code] = agree(driver, [sealed(head(3, 4, bits=16) + body)])
+    assert code == (OK if cell in (3, 4) else E_FORMAT)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("cell", range(5))
+@pytest.mark.parametrize("cell", range(12))
 def test_nothing_of_a_length_of_zero_is_admitted(driver, cell, bits):
-    fields = 0x70 if cell == 4 else 0x40 if cell < 3 else CAROUSEL
+    fields = FIXED.get(cell, CAROUSEL)
     readout = struct.pack("<BBBBHH", 0, 0, 11, 0, 1, 0) + b"\x14\0\0\0"
-    exps = b"\x14" * (0 if bits == 8 else {3: 2, 4: 4}.get(cell, 1))
+    gates = len(columns_of_numbers_md(cell, fields, 1, 0))
+    exps = b"\x14" * (0 if bits == 8 else gates)
     no_cells = layer(cell, fields, 0, 1, 1) + padded(exps)
     bodies = [
         head(1, 1, bits=bits, flags=2) + no_cells + readout,
@@ -438,6 +493,69 @@ def test_nothing_of_a_length_of_zero_is_admitted(driver, cell, bits):
         head(0, 1, bits=bits) + bytes(100),
     ]
     assert agree(driver, [sealed(b) for b in bodies]) == [E_FORMAT] * 3
+
+
+# ---- directions, and the exponents of a gru ---------------------------------
+
+
+def layers_of_one_cell(directions, h_exps=None):
+    """A blob of `rnn_relu` layers of zeros, n 1, each reading what is below it."""
+    body, below, width = b"", 2, 1
+    for k, d in enumerate(directions):
+        h_exp = 14 if h_exps is None else h_exps[k]
+        cell = layer(2, 0x40, 1, 1, below, direction=d, h_exp=h_exp)
+        body += cell + b"\x20\0\0\0" + bytes(2 * len(padded(bytes(below + 1))))
+        if d != 2:
+            below = width = 2 if d == 3 else 1
+    return sealed(head(2, width, n_layers=len(directions), bits=16) + body)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_halves_are_admitted_in_pairs_alone(driver, n):
+    every = list(product(range(5), repeat=n))
+    found = agree(driver, [layers_of_one_cell(d) for d in every])
+    pairs = [re.fullmatch("(0|1|23)+", "".join(map(str, d))) for d in every]
+    assert [code == OK for code in found] == [match is not None for match in pairs]
+    assert set(found) == {OK, E_FORMAT}
+
+
+def test_no_direction_is_known_above_3(driver):
+    found = agree(
+        driver, [layers_of_one_cell([d]) for d in (4, 255, 256, 512, 32768, 65535)]
+    )
+    assert set(found) == {E_FORMAT}
+
+
+def test_halves_that_are_y_have_one_exponent(driver):
+    exps = [(9, 9), (9, 8), (14, 9)]
+    tops = [layers_of_one_cell([2, 3], e) for e in exps]
+    assert agree(driver, tops) == [OK, E_FORMAT, E_FORMAT]
+    below = [layers_of_one_cell([2, 3, 0], (*e, 3)) for e in exps]
+    assert agree(driver, below) == [OK] * 3
+
+
+def test_mode_is_one_of_three(driver):
+    body = layer(0, 0x40, 1, 1, 1) + b"\x14\0\0\0" + bytes(8)
+    found = agree(driver, [sealed(head(bits=16, mode=k) + body) for k in range(256)])
+    assert [code == OK for code in found] == [k < 3 for k in range(256)]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_n_and_m_of_a_gru_have_one_exponent(driver, bits):
+    blob = small(8, cell="gru", n_layers=1, output="none", bits=bits, scaling=False)
+    n = struct.unpack_from("<H", blob, HEADER + 4)[0]
+    rows = n if bits == 8 else 1
+    exps = HEADER + 12
+    for k in range(2 * rows, 4 * rows):
+        up, down = (
+            resealed(with_bytes(blob, exps + k, bytes([blob[exps + k] + step])))
+            for step in (1, -1)
+        )
+        assert agree(driver, [up, down]) == [E_FORMAT] * 2
+    for k in range(2 * rows, 3 * rows):
+        pair = bytes([21])
+        both = with_bytes(with_bytes(blob, exps + k, pair), exps + k + rows, pair)
+        assert agree(driver, [resealed(both)]) == [OK]
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -456,7 +574,7 @@ def test_shift_is_admitted_in_1_to_31_and_nowhere_else(driver, cell, bits):
     gate = q.layer.gates[0]
     at = HEADER + 12
     blobs = [resealed(with_bytes(blob, at, bytes([e]))) for e in range(256)]
-    arg = q.argument_exp(gate)
+    arg = q.argument_exp(gate)  # no cell's first gate is a gru's n
     assert agree(driver, blobs) == [
         OK if 1 <= e - arg <= 31 else E_FORMAT for e in range(256)
     ]
@@ -473,21 +591,30 @@ def has_libfuzzer():
     return any(Path(folder.strip()).rglob("libclang_rt.fuzzer*"))
 
 
-@pytest.mark.skipif(not has_libfuzzer(), reason="clang with libFuzzer is not installed")
-def test_fuzzer_finds_nothing_in_a_short_run(tmp_path):
-    program = tmp_path / "fuzz_blob"
-    compile_c("clang", "fuzzer,address,undefined", "fuzz_blob.c", program)
-    corpus = tmp_path / "corpus"
+def fuzz(place, main, seeds, runs, **options):
+    """Run a fuzzer from the seeds (name: bytes); it must find nothing."""
+    program, corpus = place / "fuzz", place / "corpus"
+    compile_c("clang", "fuzzer,address,undefined", main, program)
     corpus.mkdir()
-    for name, blob in SMALL.items():
-        (corpus / name).write_bytes(blob)
-    options = ["-runs=100000", "-max_len=512", "-seed=1", "-timeout=5"]
+    for name, data in seeds.items():
+        (corpus / name).write_bytes(data)
+    stated = {"runs": runs, "seed": 1, "artifact_prefix": f"{place}/", **options}
     done = subprocess.run(
-        [program, *options, f"-artifact_prefix={tmp_path}/", corpus],
+        [program, *(f"-{key}={value}" for key, value in stated.items()), corpus],
         capture_output=True,
         text=True,
         check=False,
-        cwd=tmp_path,
+        cwd=place,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert "Done 100000 runs" in done.stderr
+    assert f"Done {runs} runs" in done.stderr
+
+
+needs_libfuzzer = pytest.mark.skipif(
+    not has_libfuzzer(), reason="clang with libFuzzer is not installed"
+)
+
+
+@needs_libfuzzer
+def test_fuzzer_finds_nothing_in_a_short_run(tmp_path):
+    fuzz(tmp_path, "fuzz_blob.c", SMALL, 100_000, max_len=512, timeout=5)

@@ -88,6 +88,46 @@ def test_the_blob_is_the_live_model_without_the_state_of_training():
     assert back.shape == model.shape
 
 
+def gru_gates(exp, **weights):
+    """n and m of one cell of a gru in training, E = 24 + exp both; {gate: weight}."""
+    layer = Layer("gru", 1, 1, cell_biases=False, gate_biases=False)
+    w = {"z": [[1, 0]], "r": [[1, 0]], "n": [[weights["n"]]], "m": [[weights["m"]]]}
+    exps = dict.fromkeys("zr", np.array([25])) | dict.fromkeys("nm", np.array([exp]))
+    q = QLayer(layer, 14, exps, {k: np.array(v) for k, v in w.items()}, {})
+    t = trainer(QModel(Shape((layer,)), (q,), None, 16, 14, 14))
+    return t, t.layers[0]["n"], t.layers[0]["m"]
+
+
+@pytest.mark.parametrize(("n", "m"), [(8000, 20), (20, 8000)])
+def test_n_and_m_of_a_gru_start_with_the_room_that_either_needs(n, m):
+    _, of_n, of_m = gru_gates(20, n=n, m=m)
+    assert (of_n.E, of_m.E) == (19, 19)
+    assert (of_n.hi[0, 0], of_m.hi[0, 0]) == (n // 2, m // 2)
+
+
+@pytest.mark.parametrize("full", "nm")
+def test_n_and_m_of_a_gru_fall_together_and_are_counted_once(full):
+    t, *gates = gru_gates(20, n=64, m=64)
+    for gate in gates:
+        gate.V[:] = 100
+    [gate] = [g for k, g in t.layers[0].items() if k == full]
+    gate.M[0, 0] = 24576 << 16
+    gate.publish()
+    x = np.array([[1000]])
+    t.teach(x, np.array([[30000]]))  # any error: an update
+    t.end()
+    assert [g.E for g in gates] == [19, 19]
+    assert [int(g.V[0, 0]) for g in gates] == [50, 50]
+    assert t.counters.falls == 1
+    model = parse(t.blob())  # which refuses exponents that differ
+    assert model.layers[0].exps["n"] == model.layers[0].exps["m"]
+
+
+def test_a_gru_falls_no_further_than_a_shift_of_one():
+    _, of_n, of_m = gru_gates(13, n=32767, m=1)
+    assert (of_n.E, of_m.E) == (13, 13)
+
+
 # ---- when updates happen -------------------------------------------------
 
 

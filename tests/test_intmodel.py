@@ -18,6 +18,7 @@ from scalar_model import ScalarModel
 from pyvgrad.blob import crc, pack
 from pyvgrad.cells import (
     CELLS,
+    MODES,
     OUTPUTS,
     SQUASH_G,
     SQUASH_H,
@@ -52,6 +53,47 @@ def test_intmodel_equals_the_scalar_evaluation(model, seed, extreme):
     rng = np.random.default_rng(seed)
     x = random_signals(rng, (4, model.shape.n_in), extreme=extreme)
     assert_equals_scalar(model, x)
+
+
+def assert_whole_equals_scalar(model, x):
+    """As above, of a model with a reversed layer: two sequences, the state goes on."""
+    scalar = ScalarModel(model)
+    blob = pack(model)
+    with NumpyExecutor(blob) as numpy:
+        for part in (x[:3], x[3:]):
+            y, logits, states = numpy.run(part, states=True)
+            expected = scalar.run_whole(part)
+            assert y.tolist() == [list(v) for v, _ in expected]
+            assert logits.tolist() == [list(v) for _, v in expected]
+            saved = crc(blob).to_bytes(4, "little") + scalar.saved()
+            assert [v.tobytes() for v in states] == [saved]
+            assert numpy.saturated == scalar.saturated
+        with pytest.raises(ValueError, match="whole sequences"):
+            numpy.step(x[0])
+
+
+@given(qmodels(whole=True), st.integers(0, 2**32), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_reversed_layers_equal_the_scalar_evaluation(model, seed, extreme):
+    rng = np.random.default_rng(seed)
+    x = random_signals(rng, (5, model.shape.n_in), extreme=extreme)
+    assert_whole_equals_scalar(model, x)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_reversed_layers_start_at_each_sequence_s_end(mode):
+    rng = np.random.default_rng(3)
+    model = random_qmodel(rng, whole=True, n_layers=2, mode=mode, output="linear")
+    x = random_signals(rng, (2, 6, model.shape.n_in))
+    lengths = np.array([6, 4])
+    together = IntModel(model).run(x, lengths, states=True, gates=True)
+    for k, length in enumerate(lengths):
+        alone = IntModel(model).run(x[k : k + 1, :length], states=True, gates=True)
+        assert np.array_equal(together.y[k, :length], alone.y[0])
+        assert together.saturated[k] == alone.saturated[0]
+        assert np.array_equal(together.images[k], alone.images[0])
+        for many, one in zip(together.h, alone.h, strict=True):
+            assert np.array_equal(many[k, :length], one[0])
 
 
 @given(qmodels(extreme=True), st.integers(0, 2**32))
@@ -246,9 +288,8 @@ def test_what_is_no_signal_is_refused(x):
 def test_float64_products_are_the_same_integers(model, seed):
     rng = np.random.default_rng(seed)
     for q in model.layers:
-        columns = q.layer.n_in + q.layer.n_recurrent
-        z = random_signals(rng, (8, columns), extreme=True).astype(np.int64)
         for w in q.weights.values():
+            z = random_signals(rng, (8, w.shape[1]), extreme=True).astype(np.int64)
             exact = z @ w.T
             assert np.array_equal(z.astype(float) @ w.T.astype(float), exact)
 

@@ -18,6 +18,7 @@ from random_models import random_qmodel, random_signals
 from pyvgrad.blob import pack
 from pyvgrad.cells import (
     CELLS,
+    MODES,
     OUTPUTS,
     SQUASH_G,
     SQUASH_H,
@@ -81,7 +82,55 @@ def assert_same(q, x, optimize):
             assert executor.state == want.images[0, t].tobytes()
 
 
+def assert_same_whole(q, x, optimize):
+    """Every signal of x (N, T, n_in) through a model with a reversed layer."""
+    blob = pack(q)
+    with OnnxExecutor(blob, optimize=optimize) as onnx, NumpyExecutor(blob) as numpy:
+        many = onnx.run_batch(x)
+        for n in range(len(x)):
+            onnx.reset()
+            numpy.reset()
+            for part in (x[n, :3], x[n]):  # the second from the first one's end
+                got, want = onnx.run(part, states=True), numpy.run(part, states=True)
+                for a, b in zip(got, want, strict=True):
+                    assert np.array_equal(a, b)
+                assert onnx.saturated == numpy.saturated
+            numpy.reset()
+            alone = numpy.run(x[n])
+            assert np.array_equal(many[0][n].reshape(alone[0].shape), alone[0])
+            assert np.array_equal(many[1][n].reshape(alone[1].shape), alone[1])
+        with pytest.raises(ValueError, match="whole sequences"):
+            onnx.step(x[0, 0])
+        with pytest.raises(ValueError, match="a step at least"):
+            onnx.run(x[0, :0])
+
+
 # ---- exact: the specification's integers ----------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("extreme", [False, True])
+def test_exact_graph_equals_the_integer_model_on_reversed_layers(mode, extreme):
+    for seed in range(15):
+        rng = np.random.default_rng([seed, extreme])
+        q = random_qmodel(rng, extreme=extreme, whole=True, mode=mode)
+        x = random_signals(rng, (2, 5, q.shape.n_in), extreme=extreme and seed % 2)
+        assert_same_whole(q, x, optimize=seed % 3 > 0)
+
+
+def test_a_gru_whose_sums_no_double_holds_is_refused_by_its_layer():
+    """2^14 (2^15 sum |w| + |b|) of both and the half: 512 weights at their limit."""
+    rng = np.random.default_rng(8)
+    for n_in, held in ((500, True), (512, False)):
+        q = random_qmodel(
+            rng, cell="gru", n_layers=1, n_in=n_in, bits=16, extreme=True, n_max=6
+        )
+        if held:
+            x = random_signals(rng, (2, 5, n_in), extreme=True)
+            assert_same(q, x, optimize=True)
+        else:
+            with pytest.raises(VgradError, match="layer 1: the weights of its gates n"):
+                export_exact(q)
 
 
 @pytest.mark.parametrize("chunk", range(8))
@@ -129,8 +178,9 @@ def test_exact_graph_is_exact_on_a_wide_layer_over_many_steps():
 def test_exact_graph_is_exact_where_sums_are_largest():
     rng = np.random.default_rng(6)
     for cell in CELLS:
-        q = random_qmodel(rng, cell=cell, n_layers=1, n_in=4001, extreme=True)
-        assert_same(q, random_signals(rng, (2, 3, 4001), extreme=True), optimize=True)
+        n_in = 4001 if cell != "gru" else 500  # beyond, a gru is refused
+        q = random_qmodel(rng, cell=cell, n_layers=1, n_in=n_in, extreme=True)
+        assert_same(q, random_signals(rng, (2, 3, n_in), extreme=True), optimize=True)
 
 
 @pytest.mark.parametrize("optimize", [False, True])
@@ -393,7 +443,7 @@ def float_model(
     for layer, p in zip(layers, params["layers"], strict=True):
         if seed % 2:
             p["h0"] = rng.uniform(-1, 1, layer.n)
-            if layer.row.carry:
+            if layer.row.carry == "c":
                 p["c0"] = rng.uniform(-1, 1, layer.n)
     return shape, params
 
@@ -414,7 +464,8 @@ def assert_float_graph_is_forward(shape, params, seed=0):
     assert_close(out["logits"], want.logits[:, step])
     for k, (layer, signals) in enumerate(zip(shape.layers, want.layers, strict=True)):
         for letter in ("h", *layer.row.carry, *layer.feedback_gates):
-            assert_close(out[f"state_{k + 1}_{letter}"], signals[letter][:, -1])
+            end = signals[letter][:, 0 if layer.reversed else -1]
+            assert_close(out[f"state_{k + 1}_{letter}"], end)
 
 
 @pytest.mark.parametrize("block", [1, 2])
@@ -424,6 +475,49 @@ def test_float_graph_equals_forward_for_all_fields(block):
         assert_float_graph_is_forward(
             *float_model("lstm97", fields=fields, block=block, seed=seed, mode=mode)
         )
+
+
+def reversed_model(cells, mode, seed):
+    """A pair of halves, a reversed layer, another pair; every initial state drawn."""
+    rng = np.random.default_rng([seed, 9])
+    n = [int(v) for v in rng.integers(1, 5, 3)]
+    ways = ("forward-half", "reverse-half", "reverse", "forward-half", "reverse-half")
+    sizes = [
+        (3, n[0]),
+        (3, n[0]),
+        (2 * n[0], n[1]),
+        (n[1], n[2]),
+        (n[1], n[2] + seed % 2),
+    ]
+    layers = tuple(
+        Layer(cells[k % len(cells)], *size, direction=way)
+        for k, (size, way) in enumerate(zip(sizes, ways, strict=True))
+    )
+    shape = Shape(layers, Readout(sizes[3][1] + sizes[4][1], 2, shortcuts=3), mode)
+    params = init_params(shape, rng, scale=0.6)
+    for layer, p in zip(layers, params["layers"], strict=True):
+        p["h0"] = rng.uniform(-1, 1, layer.n)
+        if layer.row.carry == "c":
+            p["c0"] = rng.uniform(-1, 1, layer.n)
+    return shape, params
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_float_graph_equals_forward_in_both_directions(cell, mode):
+    for seed in range(2):
+        assert_float_graph_is_forward(*reversed_model([cell], mode, seed))
+
+
+def test_halves_of_one_kind_are_one_node_and_others_two():
+    for cells, kinds in (
+        (["gru"], ["GRU"] * 3),
+        (["gru", "lstm"], ["GRU", "LSTM"] * 2),
+    ):
+        shape, params = reversed_model(cells, "sequence", 0)
+        nodes = export_float(shape, params).graph.node
+        found = [v.op_type for v in nodes if v.op_type in ("GRU", "LSTM", "RNN")]
+        assert found == (kinds if cells == ["gru"] else [*kinds, "GRU"])
 
 
 @pytest.mark.parametrize("mode", ["sequence", "last"])
@@ -461,6 +555,22 @@ def test_float_file_streams_through_its_own_states():
         out = run(proto, {"x": x[:, t : t + 1]} | state)
         assert_close(out["y"][:, 0], whole["y"][:, t])
         state = {f"{k}_in": v for k, v in out.items() if k not in ("y", "logits")}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_run_float_gives_the_outputs_of_whole_sequences(mode, tmp_path):
+    shape, params = reversed_model(["gru", "plus_rnn"], mode, 1)
+    write(tmp_path / "m.onnx", export_float(shape, params))
+    x = np.random.default_rng(3).uniform(-1, 1, (2, 6, 3))
+    lengths = np.array([6, 4])
+    got = run_float(tmp_path / "m.onnx", x, lengths)
+    want = forward(shape, params, x, lengths=lengths)
+    assert got.keys() == {"y", "logits"}
+    for n, end in enumerate(lengths):
+        steps = slice(0, end) if mode == "sequence" else slice(end - 1, end)
+        for name, signal in got.items():
+            expected = getattr(want, name)[n, steps]
+            np.testing.assert_allclose(signal[n, steps], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["sequence", "last"])

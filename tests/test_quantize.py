@@ -246,6 +246,29 @@ def test_unbounded_signals_take_their_exponents_from_the_data():
         quantize(shape, params, calibration=x[..., :1])
 
 
+def test_plus_rnn_takes_its_exponent_from_both_things_it_mixes():
+    shape = Shape((Layer("plus_rnn", 2, 3),), Readout(3, 1))
+    params = init_params(shape, np.random.default_rng(0), scale=0.1)
+    params["layers"][0]["W"]["u"] *= 200.0  # u alone is large, and y shut to it
+    params["layers"][0]["b"]["y"][:] = -20.0
+    x = np.random.default_rng(1).normal(size=(5, 9, 2))
+    run = forward(shape, params, x).layers[0]
+    q = quantize(shape, params, calibration=x)
+    assert q.layers[0].h_exp == signal_exp(float(np.abs(run["u"]).max()))
+    assert np.abs(run["out"]).max() < np.abs(run["u"]).max() / 8
+    assert IntModel(q).run(np.int16(x * 2**11)).saturated.max() == 0
+
+
+@pytest.mark.parametrize(("below", "exp"), [("indrnn", 9), ("gru", 14)])
+def test_halves_that_are_y_have_one_exponent(below, exp):
+    halves = [(below, "forward-half"), ("rnn_relu", "reverse-half")]
+    shape = Shape(tuple(Layer(c, 2, 3, direction=d) for c, d in halves))
+    params = init_params(shape, np.random.default_rng(0), scale=0.5)
+    q = quantize(shape, params, h_exp=9)
+    assert [p.h_exp for p in q.layers] == [exp, exp]
+    assert parse(pack(q)) == q
+
+
 def test_bounded_signals_never_change_their_exponent():
     shape = stack("lstm", (2, 3, 2), output="logistic")
     params = init_params(shape, np.random.default_rng(0))

@@ -17,13 +17,16 @@ SHELVES = [
     "model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
     "report_learning",
     "calibrate",
-    "rounded tasks optim grad signals state dequantize quantize blob_format onnx_build tensors "
-    "intloss intgate",
-    "blob defaults qat intcells intback intupdate float_maps results_page real_page",
-    "link executor intwhole onnx_fixed recipes intmethods float_tape float_traces float_asked",
+    "rounded tasks optim grad signals state dequantize quantize blob_format onnx_build "
+    "tensors intloss intgate intcells intslopes",
+    "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
+    "link executor intwhole recipes intmethods float_tape float_traces "
+    "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
-    "solve header onnx_export native_run native_train intlearn long_run",
-    "onnx_run recall firmware underflow real_models real_scores",
+    "refine header onnx_layers native_run native_train intlearn long_run",
+    "solve",
+    "onnx_export recall firmware underflow real_models real_scores",
+    "onnx_run",
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount",
     "executors learn real_data",

@@ -96,27 +96,49 @@ def test_other_shapes_and_kinds_are_refused():
     assert scale(model, np.zeros((5, 0, 2), np.int32))[1] == 0
 
 
-@given(qmodels())
+def parts_of(layer, gate):
+    """W over x, U over r, P over a value of its own: docs/numbers.md, the table."""
+    special = {
+        ("gru", "n"): "W",
+        ("gru", "m"): "U",
+        ("plus_rnn", "u"): "W",
+        ("indrnn", "a"): "WP",
+        ("lstm_peephole", "i"): "WUP",
+        ("lstm_peephole", "f"): "WUP",
+        ("lstm_peephole", "o"): "WUP",
+    }
+    usual = "WU" if layer.opts.recurrent else "W"
+    return special.get((layer.cell, gate), usual)
+
+
+@given(st.one_of(qmodels(), qmodels(whole=True)))
 @settings(max_examples=100, deadline=None)
 def test_dequantize_is_each_integer_over_its_power_of_two(model):
     params = dequantize(model)
-    below = model.x_exp
+    given = [[model.x_exp] * model.shape.n_in]  # exponents of what a layer reads
     for q, p in zip(model.layers, params["layers"], strict=True):
         layer = q.layer
-        columns = [below] * layer.n_in + [q.h_exp] * layer.n
-        columns += [14] * (2 * layer.n_blocks)
-        assert set(p["W"]) == set(layer.gates)
-        assert ("U" in p) == bool(layer.n_recurrent)
+        state = q.h_exp if layer.cell in ("rnn_relu", "indrnn", "lstm97") else 14
+        read = given[-1] if layer.direction != "reverse-half" else given[-2]
+        given.append([q.h_exp] * layer.n)
+        if layer.direction == "reverse-half":
+            given.append(given.pop(-2) + given.pop())
+        r = [state] * layer.n + [14] * (2 * layer.n_blocks)
         assert set(p["b"]) == {k for k in layer.gates if layer.has_bias(k)}
         for k in layer.gates:
-            whole = np.hstack([p["W"][k], p["U"][k]]) if "U" in p else p["W"][k]
-            for r, row in enumerate(q.weights[k]):
-                E = int(q.exps[k][r])
+            there = [part for part in "WUP" if k in p.get(part, {})]
+            assert "".join(there) == parts_of(layer, k)
+            whole = np.hstack([p[v][k].reshape(layer.rows(k), -1) for v in there])
+            own = state if layer.cell == "indrnn" else 14
+            exps = {"W": read, "U": r[: layer.n_recurrent], "P": [own]}
+            columns = [e for part in there for e in exps[part]]
+            for u, row in enumerate(q.weights[k]):
+                E = int(q.exps[k][u])
                 exact = [
                     Fraction(int(w)) / Fraction(2) ** (E - e)
-                    for w, e in zip(row, columns, strict=False)
+                    for w, e in zip(row, columns, strict=True)
                 ]
-                assert [Fraction(v) for v in whole[r].tolist()] == exact
+                assert [Fraction(v) for v in whole[u].tolist()] == exact
             for b, v, e in zip(
                 q.biases.get(k, []), p["b"].get(k, []), q.exps[k], strict=False
             ):
@@ -125,12 +147,15 @@ def test_dequantize_is_each_integer_over_its_power_of_two(model):
             assert not {"h0", "c0", "i0", "o0"} & set(p)
         else:
             r0 = [Fraction(int(v)) for v in q.r0]
-            assert [Fraction(v) * 2**q.h_exp for v in p["h0"].tolist()] == r0[: layer.n]
+            c0 = {"c": p.get("c0"), "h": p["h0"], "": None}[layer.row.carry]
+            if layer.row.carry != "h":
+                h0 = [Fraction(v) * 2**state for v in p["h0"].tolist()]
+                assert h0 == r0[: layer.n]
             fed = [v for k in layer.feedback_gates for v in p[f"{k}0"].tolist()]
             assert [Fraction(v) * 2**14 for v in fed] == r0[layer.n :]
             if q.c0 is not None:
-                assert (p["c0"] * 2**20).tolist() == q.c0.tolist()
-        below = q.h_exp
+                assert (c0 * 2**20).tolist() == q.c0.tolist()
+    below = np.array(given[-1])
     assert ("readout" in params) == (model.readout is not None)
     if model.readout is not None:
         q, p = model.readout, params["readout"]

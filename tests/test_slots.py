@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
-import subprocess
 import zlib
 from dataclasses import replace
 from functools import cache
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 from flash import DONE, MARGIN, TORN, UNDONE, Flash
 from random_models import random_qmodel
-from test_hostile import compile_c, has_libfuzzer
+from test_hostile import fuzz, needs_libfuzzer
 
 from pyvgrad.blob import pack, parse
 from pyvgrad.errors import BlobError
@@ -643,26 +641,11 @@ def test_simulated_tear_leaves_some_bits():
 # ---- libFuzzer -------------------------------------------------------------
 
 
-@pytest.mark.skipif(
-    not (shutil.which("clang") and has_libfuzzer()),
-    reason="clang with libFuzzer is not installed",
-)
+@needs_libfuzzer
 def test_fuzzer_finds_no_slot_that_harms(tmp_path):
-    program = tmp_path / "fuzz_slots"
-    compile_c("clang", "fuzzer,address,undefined", "fuzz_slots.c", program)
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
+    seeds = {}
     for length in (64, 100):  # with room for a save; not mended, and mended
         slot = header(0, blob(length)) + blob(length) + bytes(-length % PIECE)
         for first in (b"\x13", b"\x17"):
-            name = f"{length} {first.hex()}"
-            (corpus / name).write_bytes(first + b"\x1f" + slot)
-    done = subprocess.run(
-        [program, "-runs=50000", "-max_len=256", "-seed=1", "-timeout=5", corpus],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "Done 50000 runs" in done.stderr
+            seeds[f"{length} {first.hex()}"] = first + b"\x1f" + slot
+    fuzz(tmp_path, "fuzz_slots.c", seeds, 50_000, max_len=256, timeout=5)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from checkpoints import KINDS, RULES, begun, decode, finished, section
 from random_models import random_qmodel
-from test_hostile import compile_c, has_libfuzzer
+from test_hostile import compile_c, fuzz, needs_libfuzzer
 from trainings import (
     Training,
     blob_of,
@@ -179,24 +179,12 @@ def test_a_mean_of_squares_that_cannot_be_trains_clean(driver):
     assert results(driver, [(bad, None, 8)]) == [OK]
 
 
-@pytest.mark.skipif(not has_libfuzzer(), reason="clang with libFuzzer is not installed")
+@needs_libfuzzer
 def test_fuzzer_finds_nothing_in_a_short_run(tmp_path):
-    program = tmp_path / "fuzz_train"
-    compile_c("clang", "fuzzer,address,undefined", "fuzz_train.c", program)
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
+    seeds = {}
     for kind in KINDS:
         for rule in RULES:
             training, lessons = begun(kind, rule)
             teach(training, lessons[1], slice(4))
-            (corpus / f"{kind} {rule}").write_bytes(training.checkpoint())
-    options = ["-runs=2000", "-max_len=4096", "-seed=1", "-timeout=20"]
-    done = subprocess.run(
-        [program, *options, f"-artifact_prefix={tmp_path}/", corpus],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "Done 2000 runs" in done.stderr
+            seeds[f"{kind} {rule}"] = training.checkpoint()
+    fuzz(tmp_path, "fuzz_train.c", seeds, 2000, max_len=4096, timeout=20)

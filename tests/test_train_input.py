@@ -7,7 +7,16 @@ import struct
 
 import numpy as np
 import pytest
-from trainings import Memory, Training, blob_of, make, random_lesson, small_model, teach
+from trainings import (
+    CANARY,
+    Memory,
+    Training,
+    blob_of,
+    make,
+    random_lesson,
+    small_model,
+    teach,
+)
 
 from pyvgrad.cells import Fields
 
@@ -183,25 +192,52 @@ def test_init_with_null_is_an_argument_error(what):
     assert training.memory() == before
 
 
-def test_every_other_call_with_null_is_an_argument_error():
+@pytest.mark.parametrize("zeros", [False, True], ids=["null", "zeros"])
+def test_every_call_on_what_was_not_begun_is_an_argument_error(zeros):
+    training = used()
+    lib, null, raw = training.lib, training.ffi.NULL, training.raw
+    t = training.ffi.new("vg_train *") if zeros else null
+    x, target, y = (training.sigs(v) for v in ([1, 2, 3], [1], [7, 7]))
+    symbols = training.ffi.new("uint16_t[]", 1)
+    assert lib.vg_train_tune(t, raw) == E_ARG
+    assert lib.vg_train_rate(t, 0, 0, 0, 1) == E_ARG
+    assert lib.vg_train_step(t, x, target, y) == E_ARG
+    assert lib.vg_train_symbol(t, 0, target, y) == E_ARG
+    assert lib.vg_train_steps(t, x, target, null, 1) == E_ARG
+    assert lib.vg_train_symbols(t, symbols, target, null, 1) == E_ARG
+    assert lib.vg_train_end(t) == E_ARG
+    for call in (lib.vg_train_blob, lib.vg_train_checkpoint):
+        size = training.ffi.new("uint32_t *", 7)
+        assert call(t, size) == null
+        assert size[0] == 0
+        assert call(t, null) == null
+    assert list(y) == [7, 7]
+    assert not zeros or not any(bytes(training.ffi.buffer(t)))
+
+
+def test_every_other_null_is_an_argument_error():
     training = used()
     before = training.memory()
     lib, t, null = training.lib, training.t, training.ffi.NULL
-    x, target = training.sigs([1, 2, 3]), training.sigs([1])
+    target = training.sigs([1])
     symbols = used(SOFTMAX, make(k2=4, symbols=True)).t
     assert lib.vg_train_size(null, training.raw) == E_ARG
-    assert lib.vg_train_tune(null, training.raw) == E_ARG
     assert lib.vg_train_tune(t, null) == E_ARG
-    assert lib.vg_train_rate(null, 0, 0, 0, 1) == E_ARG
-    assert lib.vg_train_step(null, x, target, null) == E_ARG
     assert lib.vg_train_step(t, null, target, null) == E_ARG
-    assert lib.vg_train_symbol(null, 0, target, null) == E_ARG
-    assert lib.vg_train_steps(null, x, target, null, 1) == E_ARG
     assert lib.vg_train_steps(t, null, target, null, 1) == E_ARG
-    assert lib.vg_train_symbols(null, null, target, null, 1) == E_ARG
     assert lib.vg_train_symbols(symbols, null, target, null, 1) == E_ARG
-    assert lib.vg_train_end(null) == E_ARG
     assert training.memory() == before
+
+
+@pytest.mark.parametrize("name", ["vg_train_blob", "vg_train_checkpoint"])
+def test_a_blob_without_its_size_is_the_same_blob(name):
+    training = used()
+    call, size = getattr(training.lib, name), training.ffi.new("uint32_t *")
+    at = training.ffi.cast("char *", call(training.t, size))
+    whole = bytes(training.ffi.buffer(at, size[0]))
+    training = used()
+    assert call(training.t, training.ffi.NULL) == training.arena.at
+    assert training.arena.bytes()[CANARY:][: size[0]] == whole
 
 
 @pytest.mark.parametrize("offset", [1, 2, 3])

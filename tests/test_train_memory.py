@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import qmodels
-from test_core import ARM, CORES, INCLUDE, SOURCES, machine_flags, needs_arm
+from test_core import (
+    CORES,
+    INCLUDE,
+    SOURCES,
+    assert_same_sizes,
+    needs_arm,
+    struct_sizes,
+)
 from trainings import (
     Training,
     blob_of,
@@ -55,31 +62,13 @@ def test_nothing_around_an_arena_is_written_and_what_was_in_it_means_nothing(
 
 STRUCTS = ("vg_learn", "vg_span", "vg_gate", "vg_running", "vg_head", "vg_net")
 STRUCTS += ("vg_plan", "vg_map", "vg_layer", "vg_readout")
-SIZES = '#include "train.h"\n' + "".join(
-    f"extern const char size_of_{s}[];\nconst char size_of_{s}[sizeof({s})] = {{1}};\n"
-    for s in STRUCTS
-)
-
-
-def struct_sizes(place, tools, *flags):
-    (place / "sizes.c").write_text(SIZES)
-    made = [*INCLUDE, "-c", place / "sizes.c", "-o", place / "s.o"]
-    subprocess.run([tools + "gcc", *flags, *made], check=True)
-    listing = subprocess.run(
-        [tools + "nm", "-P", place / "s.o"], check=True, capture_output=True, text=True
-    ).stdout
-    rows = map(str.split, listing.splitlines())
-    return {r[0]: int(r[3], 16) for r in rows if r[0].startswith("size_of_")}
 
 
 @needs_arm
 @pytest.mark.parametrize("core", CORES)
 def test_an_arena_is_as_large_on_a_core_as_on_the_host(core, tmp_path):
-    """All else in it is int16 and int32 arrays, laid out in 32-bit offsets."""
-    host = struct_sizes(tmp_path, "")
-    assert len(host) == len(STRUCTS)
-    assert host["size_of_vg_head"] == 96
-    assert struct_sizes(tmp_path, ARM, "-mthumb", *machine_flags()[core]) == host
+    assert_same_sizes(tmp_path, "train.h", STRUCTS, core)
+    assert struct_sizes(tmp_path, "train.h", ["vg_head"])["vg_head"] == 96
 
 
 def size_of(model, learn):
@@ -260,3 +249,18 @@ def test_momentum_costs_more_in_a_larger_one(paced):
     learn = Learn(k2=4, rule="momentum", decay_q14=9000, symbols=True)
     small, large = (executed(paced, n, learn) for n in (10, 1000))
     assert sum(large.values()) > 10 * sum(small.values())
+
+
+@pytest.mark.skipif(not shutil.which("gcov"), reason="gcov is not installed")
+def test_no_error_flows_to_layers_below_the_lowest_that_learns(paced):
+    """The backward files run for two layers, for the upper alone, and not at all."""
+
+    def backward(frozen):
+        learn = make(k2=4, symbols=True, frozen=frozen)
+        counts = executed(paced, 10, learn, layers=2)
+        return sum(n for (file, _), n in counts.items() if file == "jac.c")
+
+    both, upper, none = (backward(frozen) for frozen in (0, 0b01, 0b11))
+    assert none == 0
+    assert alike(2 * upper, both)
+    assert backward(0b10) == both  # the lower one learns through the upper

@@ -155,6 +155,24 @@ def test_logits_count_where_somebody_asks_for_them(model, seed):
 
 
 @given(qmodels(), seeds)
+@settings(max_examples=60, deadline=None)
+def test_the_mode_of_a_model_has_no_part_in_its_learning(model, seed):
+    learn, (x, target, known) = drawn(model, seed)
+    every, last = (Training(in_mode(model, m), learn) for m in ("sequence", "last"))
+    for mask in (known, [0] * 9 + [1], None):
+        changed = every.steps(x, target, mask) + every.end()
+        assert last.steps(x, target, mask) + last.end() == changed
+        assert last.counters() == every.counters()
+    assert in_mode(parse(last.plain()), "sequence") == every.plain()
+
+
+def in_mode(model, mode):
+    return blob_of(
+        dataclasses.replace(model, shape=dataclasses.replace(model.shape, mode=mode))
+    )
+
+
+@given(qmodels(), seeds)
 @settings(max_examples=100, deadline=None)
 def test_a_sequence_without_a_target_changes_nothing(model, seed):
     learn, (x, target, known) = drawn(model, seed)

@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,15 @@ from random_models import qmodels, random_qmodel
 
 from pyvgrad.accuracy import Error, accuracy
 from pyvgrad.blob import pack
+from pyvgrad.cells import MODES, Shape
+from pyvgrad.dequantize import dequantize
 from pyvgrad.executors import CORES, open_executor
+from pyvgrad.model import init_params
 from pyvgrad.native import HostExecutor
+from pyvgrad.nets import stack
+from pyvgrad.onnx_build import write
+from pyvgrad.onnx_export import export_float
+from pyvgrad.quantize import quantize
 from pyvgrad.verify import Difference, agree, random_inputs
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +43,17 @@ def test_extreme_weights_and_inputs_agree_on_host_and_onnx(seed):
     x = rng.choice(np.array([-32768, 32767], np.int16), size)
     found = agree(pack(model), x, on=["host", "onnx"])
     assert found.ok, str(found.first)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_whole_sequences_agree_on_host_and_onnx(mode):
+    for seed in range(4):
+        rng = np.random.default_rng([seed, 5])
+        model = random_qmodel(rng, whole=True, mode=mode)
+        lengths = rng.integers(1, 8, 4)
+        x = random_inputs(model, 4, 7)
+        found = agree(pack(model), x, lengths, on=["numpy", "host", "onnx"])
+        assert found.ok, str(found.first)
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -122,10 +141,6 @@ def test_arithmetic_error_is_zero_for_exact_integers_and_counts_in_lsb():
 
 
 def test_accuracy_names_the_signal_and_both_references(tmp_path):
-    from pyvgrad.dequantize import dequantize
-    from pyvgrad.onnx_build import write
-    from pyvgrad.onnx_export import export_float
-
     model = random_qmodel(np.random.default_rng(5), cell="lstm", output="softmax")
     x = random_inputs(model, 3, 8)
     path = tmp_path / "m.float.onnx"
@@ -135,3 +150,22 @@ def test_accuracy_names_the_signal_and_both_references(tmp_path):
     # the trained model is here the dequantized one, in float32
     total, arithmetic = found["total"], found["arithmetic"]
     assert total["max_lsb"] == pytest.approx(arithmetic["max_lsb"], rel=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_accuracy_of_whole_sequences_looks_at_the_outputs_that_are_meant(
+    mode, tmp_path
+):
+    shape = stack("gru", (3, 4, 2), output="linear")
+    halves = [
+        replace(shape.layers[0], direction=d) for d in ("forward-half", "reverse-half")
+    ]
+    shape = Shape(tuple(halves), replace(shape.readout, n_in=8), mode)
+    params = init_params(shape, np.random.default_rng(2), scale=0.5)
+    path = tmp_path / "m.float.onnx"
+    write(path, export_float(shape, params))
+    x = np.random.default_rng(1).integers(-(2**14), 2**14, (3, 9, 3)).astype(np.int16)
+    found = accuracy(quantize(shape, params), x, np.array([9, 5, 1]), path)
+    for reference in ("arithmetic", "total"):
+        assert 0 < found[reference]["max_lsb"] < 4
+    assert "layer 2 h" in found["arithmetic"]["signals"]

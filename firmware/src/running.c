@@ -15,10 +15,13 @@ int running_step(struct protocol *p, const char *arg)
     vg_sig *x = (vg_sig *)(void *)p->values;
     vg_sig *y = x + p->model.n_in;
     struct answer *a;
+    int err;
 
     if (!take_signals(arg, x, p->model.n_in))
         return MESSAGE_ARGUMENT;
-    vg_run_step(&p->run, x, y);
+    err = vg_run_step(&p->run, x, y);
+    if (err)
+        return err;
     a = protocol_ok(p);
     answer_signals(a, y, p->model.n_out);
     answer_signals(a, vg_run_logits(&p->run), p->model.n_out);

@@ -22,7 +22,7 @@
         }                                                                      \
     } while (0)
 
-enum { STEPS = 10, IMAGES = 12 };
+enum { STEPS = 10, IMAGES = 12, WHOLE = 3 };
 
 static uint32_t draw(uint32_t *seed)
 {
@@ -59,6 +59,67 @@ static void check_y(const vg_model *m, const vg_sig *y)
         MUST(m->output == VG_LINEAR || (y[k] >= 0 && y[k] <= VG_ONE));
 }
 
+/* A sequence of n steps, whose y is y[n][n_out] or y[n_out], through
+ * vg_run_whole with a buffer of exactly its size. */
+static void run_whole(vg_run *r, const vg_sig *x, uint32_t n, vg_sig *y)
+{
+    const int32_t size = vg_run_whole_size(r->model, n);
+    uint8_t *memory = exactly(4 + (size_t)size, 0x5A), *buf = memory + 4;
+
+    MUST(size > 0);
+    MUST(vg_run_whole(r, x, n, y, buf, (uint32_t)size - 1) == VG_E_SIZE);
+    MUST(vg_run_whole(r, x, n, y, buf, (uint32_t)size) == VG_OK);
+    free(memory);
+}
+
+/* One step, of a model with a reversed layer as a sequence of one. */
+static void step(vg_run *r, const vg_sig *x, vg_sig *y)
+{
+    if (r->model->whole) {
+        MUST(vg_run_step(r, x, y) == VG_E_ARG);
+        MUST(vg_run_steps(r, x, 1, y) == VG_E_ARG);
+        MUST(vg_run_symbol(r, 0, y) == VG_E_ARG);
+        run_whole(r, x, 1, y);
+    } else {
+        MUST(vg_run_step(r, x, y) == VG_OK);
+    }
+}
+
+/* Several steps at once, which are the same as in one call without a layer that
+ * is reversed. */
+static void whole_sequence(vg_run *r, uint32_t *seed)
+{
+    const vg_model *m = r->model;
+    const uint32_t rows = m->mode == VG_EVERY ? WHOLE : 1;
+    const size_t y_size = sizeof(vg_sig) * rows * m->n_out;
+    vg_sig *x = exactly(sizeof *x * WHOLE * m->n_in, 0);
+    vg_sig *y = exactly(y_size, 0x11), *same = exactly(y_size, 0x22);
+    uint8_t *before = exactly(m->state_size, 0);
+    uint8_t *after = exactly(m->state_size, 0);
+
+    for (uint32_t t = 0; t < WHOLE; t++)
+        draw_x(m, t + 2, seed, x + t * (size_t)m->n_in);
+    MUST(vg_run_save(r, before, m->state_size) == (int32_t)m->state_size);
+    run_whole(r, x, WHOLE, y);
+    check_y(m, y);
+    MUST(vg_run_save(r, after, m->state_size) == (int32_t)m->state_size);
+    MUST(vg_run_restore(r, before, m->state_size) == VG_OK);
+    run_whole(r, x, WHOLE, NULL);
+    MUST(vg_run_restore(r, before, m->state_size) == VG_OK);
+    if (m->whole)
+        run_whole(r, x, WHOLE, same);
+    else
+        MUST(vg_run_steps(r, x, WHOLE, same) == VG_OK);
+    MUST(memcmp(y, same, y_size) == 0);
+    MUST(vg_run_save(r, before, m->state_size) == (int32_t)m->state_size);
+    MUST(memcmp(before, after, m->state_size) == 0);
+    free(x);
+    free(y);
+    free(same);
+    free(before);
+    free(after);
+}
+
 /* A state that was damaged is refused and changes nothing, or it runs. */
 static void restore_damaged(vg_run *r, uint32_t *seed, vg_sig *x, vg_sig *y)
 {
@@ -78,7 +139,7 @@ static void restore_damaged(vg_run *r, uint32_t *seed, vg_sig *x, vg_sig *y)
             MUST(vg_run_save(r, now, size) == (int32_t)size);
             MUST(memcmp(bad, now, size) == 0);
             draw_x(r->model, k, seed, x);
-            vg_run_step(r, x, y);
+            step(r, x, y);
             check_y(r->model, y);
         } else {
             MUST(vg_run_save(r, now, size) == (int32_t)size);
@@ -104,7 +165,7 @@ static uint8_t *run_through(const vg_model *m, int fill, uint32_t seed)
     MUST(vg_run_init(&run, m, arena, need) == VG_OK);
     for (uint32_t t = 0; t < STEPS; t++) {
         draw_x(m, t, &seed, x);
-        vg_run_step(&run, x, t == 4 ? NULL : y);
+        step(&run, x, t == 4 ? NULL : y);
         if (t != 4) {
             const vg_sig *logits = vg_run_logits(&run);
             check_y(m, y);
@@ -114,7 +175,7 @@ static uint8_t *run_through(const vg_model *m, int fill, uint32_t seed)
     }
     MUST(vg_run_save(&run, state, m->state_size) == (int32_t)m->state_size);
     MUST(vg_run_restore(&run, state, m->state_size) == VG_OK);
-    vg_run_steps(&run, x, 1, y);
+    whole_sequence(&run, &seed);
     restore_damaged(&run, &seed, x, y);
     vg_run_reset(&run);
     MUST(run.saturated == 0);

@@ -1,8 +1,8 @@
 /* vgrad - recurrent networks in integers, for microcontrollers.
  *
  *   blob --vg_model_open--> vg_model --vg_run_*----> outputs
- *                               '------vg_train_*--> a new blob --vg_slots_*-->
- * flash
+ *                               '------vg_train_*--> a new blob
+ *   blob --vg_slots_save--> flash --vg_slots_newest--> blob
  *
  * Numbers  A signal (vg_sig) is an int16 that stands for raw / 2^e; the model
  *          states e.  A name ending in _qN is on the fixed scale raw / 2^N.
@@ -60,7 +60,7 @@ const char *vg_err_text(int err);
 /* ---- model: a checked, read-only view of a blob --------------------- */
 
 typedef enum { VG_LINEAR = 0, VG_LOGISTIC = 1, VG_SOFTMAX = 2 } vg_output;
-typedef enum { VG_EVERY = 0, VG_LAST = 1 } vg_mode;
+typedef enum { VG_EVERY = 0, VG_LAST = 1, VG_FINAL = 2 } vg_mode;
 
 typedef struct {
     const uint8_t *blob; /* flash or RAM; must outlive the view */
@@ -70,11 +70,13 @@ typedef struct {
     uint16_t n_out;      /* length of y */
     uint16_t n_layers;   /* recurrent layers; a readout may follow them */
     uint8_t output;      /* vg_output of the readout; VG_LINEAR if none */
-    uint8_t mode;        /* vg_mode: is y meant at every step or the last */
+    uint8_t mode;        /* vg_mode: which y is meant, that of every step, of
+                            the last, or of each layer's end */
     uint8_t x_exp;       /* x = raw / 2^x_exp */
     uint8_t y_exp;       /* y = raw / 2^y_exp */
     uint8_t logit_exp;   /* logits = raw / 2^logit_exp */
-    uint8_t reserved;
+    uint8_t whole;       /* 1: a layer runs backwards, so that only a whole
+                            sequence passes, by vg_run_whole */
 } vg_model;
 
 /* Check blob[size] (magic, version, shapes, values, CRC) and view it in
@@ -104,13 +106,14 @@ int32_t vg_run_size(const vg_model *m);
 int vg_run_init(vg_run *r, const vg_model *m, void *arena, uint32_t size);
 
 /* One time step: x[n_in] in, y[n_out] out.  y may be null: the state moves on
- * and the readout is not computed.  x and y may not overlap. */
-void vg_run_step(vg_run *r, const vg_sig *x, vg_sig *y);
+ * and the readout is not computed.  x and y may not overlap.  VG_E_ARG where
+ * m->whole: then nothing is done; and so for all four. */
+int vg_run_step(vg_run *r, const vg_sig *x, vg_sig *y);
 
 /* As steps calls of vg_run_step on x[steps][n_in] and y[steps][n_out]; in
- * mode VG_LAST y is y[n_out], the output of the last step, and the steps
- * before it have no y.  y may be null; 0 steps change nothing. */
-void vg_run_steps(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y);
+ * modes VG_LAST and VG_FINAL y is y[n_out], the output of the last step, and
+ * the steps before it have no y.  y may be null; 0 steps change nothing. */
+int vg_run_steps(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y);
 
 /* As vg_run_step on the one-hot x of a symbol: x[symbol] = 1.0, zeros
  * elsewhere; the same bits, at a cost that does not grow with n_in.  VG_E_ARG
@@ -120,6 +123,19 @@ int vg_run_symbol(vg_run *r, uint32_t symbol, vg_sig *y);
 /* As vg_run_steps on symbols symbol[steps].  VG_E_ARG. */
 int vg_run_symbols(vg_run *r, const uint16_t *symbol, uint32_t steps,
                    vg_sig *y);
+
+/* A whole sequence x[steps][n_in], steps >= 1, through any model: layer by
+ * layer, each from its state now to its state at the end, which of a layer that
+ * runs backwards is that after the first step.  y as of vg_run_steps, and the
+ * same bits where that is admitted; in mode VG_FINAL y[n_out] is read from each
+ * layer's h at its own end, in VG_LAST from those at the last step.  buf[size],
+ * size >= vg_run_whole_size, 4-byte aligned, is only for the call; x, y and buf
+ * may not overlap.  y may be null.  VG_E_ARG, _ALIGN, _SIZE. */
+int vg_run_whole(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y,
+                 void *buf, uint32_t size);
+
+/* Bytes of buf for that many steps.  VG_E_ARG; VG_E_SIZE beyond 2 GiB. */
+int32_t vg_run_whole_size(const vg_model *m, uint32_t steps);
 
 /* The readout's values of the last step with a y, before its output function:
  * logits[n_out] on logit_exp.  The same as y where there is no readout. */
@@ -155,7 +171,8 @@ typedef struct {
     uint16_t k1;         /* steps between updates; 0: only at a sequence's end.
                             At most k2; VG_RTRL97: 0 or 1 */
     uint16_t k2;         /* TBPTT: steps looked back, >= 1; VG_RTRL97: 0 */
-    uint32_t frozen;     /* bit k: layer k keeps its weights; bit 31: readout */
+    uint32_t frozen;     /* bit k: layer k keeps its weights, k <= 30; bit 31:
+                            the readout does */
     int32_t rate_q24;    /* learning rate, > 0 */
     int32_t decay_q14;   /* momentum, or of RMSprop's mean; 0..VG_ONE - 1; 0
                             with VG_SGD */
@@ -165,9 +182,8 @@ typedef struct {
 } vg_learn;
 
 typedef struct {
-    vg_model model; /* the live weights, a blob in the arena */
-    vg_run run;
-    vg_learn learn;     /* read it; vg_train_tune changes it */
+    /* To be read; the core alone writes. */
+    vg_learn learn;     /* vg_train_tune changes it */
     uint32_t sequences; /* ended */
     uint32_t steps;     /* taken */
     uint32_t updates;   /* times the weights changed */
@@ -176,6 +192,10 @@ typedef struct {
     uint32_t saturated; /* weights, gradients and traces clamped */
     uint32_t norm_q16;  /* of the gradient before clipping, last update */
     int32_t loss_q16;   /* of the last step that had a target */
+    vg_model model;     /* shapes and exponents; its blob is not sealed as it
+                           stands: ask vg_train_blob for one */
+    /* The core's own. */
+    vg_run run; /* only run.saturated and vg_run_logits may be read */
     uint32_t *arena;
     uint32_t plan; /* arena: where it says what lies where */
 } vg_train;
@@ -221,7 +241,9 @@ int vg_train_symbol(vg_train *t, uint32_t symbol, const vg_sig *target,
 
 /* As steps calls of these, without y: x[steps][n_in] or symbol[steps],
  * target[steps][n_out], or target[steps] for a softmax.  known[steps] is 0
- * where a step has no target; null: all have one.  Returns how often the
+ * where a step has no target; null: all have one.  The model's mode has no part
+ * in this, for a sequence may come in many calls: to teach a VG_LAST model its
+ * last step alone, let known be 0 at every other.  Returns how often the
  * weights changed; VG_E_ARG, then none of the steps is taken. */
 int32_t vg_train_steps(vg_train *t, const vg_sig *x, const vg_sig *target,
                        const uint8_t *known, uint32_t steps);
@@ -233,9 +255,11 @@ int32_t vg_train_symbols(vg_train *t, const uint16_t *symbol,
 int vg_train_end(vg_train *t);
 
 /* Seal the weights and return them as a blob of *size bytes in the arena, good
- * until the next call on t.  vg_train_checkpoint's has the whole state of the
- * training in it besides: it can be run as well, and vg_train_init goes on from
- * it as if nothing had happened. */
+ * until the next call on t.  size may be null: vg_model_open reads the length
+ * in the blob.  t null or all zeros: null, and *size is 0.
+ * vg_train_checkpoint's has the whole state of the training in it besides: it
+ * can be run as well, and vg_train_init goes on from it as if nothing had
+ * happened. */
 const void *vg_train_blob(vg_train *t, uint32_t *size);
 const void *vg_train_checkpoint(vg_train *t, uint32_t *size);
 

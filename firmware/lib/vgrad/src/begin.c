@@ -26,16 +26,25 @@ static int loss_ok(const vg_model *m, const vg_learn *l)
     return l->loss == VG_CROSS_ENTROPY && m->output != VG_LINEAR;
 }
 
+/* Where an error may be cut at the arguments: cells with c or h in full width
+ * that no gate reads back within the step. */
+static int has_traces(const vg_layer *l)
+{
+    return l->n_c && l->cell != VG_GRU_RESET_BEFORE && l->cell != VG_PLUS_RNN;
+}
+
 static int method_ok(const vg_model *m, const vg_learn *l)
 {
     vg_walk w = vg_walk_start(m);
     vg_layer first;
 
+    if (m->whole)
+        return 0;
     if (l->method == VG_TBPTT)
         return l->k2 && l->k1 <= l->k2;
     (void)vg_walk_layer(&w, &first);
     return l->method == VG_RTRL97 && !l->k2 && l->k1 <= 1 && m->n_layers == 1 &&
-           first.n_c;
+           has_traces(&first);
 }
 
 static int learn_ok(const vg_model *m, const vg_learn *l)
@@ -70,7 +79,8 @@ static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
     if (learn) {
         b->state = NULL;
         b->learn = *learn;
-    } else if (!b->state || length < sizeof(vg_head) || m->blob[16] != 16 ||
+    } else if (!b->state || length < sizeof(vg_head) ||
+               m->blob[VG_AT_BITS] != 16 ||
                get32(b->state) != VG_STATE_VERSION) {
         return VG_E_FORMAT;
     } else {
@@ -127,15 +137,16 @@ static void lay_out(vg_train *t, const vg_model *m, const beginning *b)
 
 static void start(vg_train *t, const vg_model *m)
 {
+    vg_gate *g = vg_gates_of(t), *end = g + vg_plan_of(t)->n_gates;
+    uint32_t n;
+
     vg_widen_masters(t, m);
-    for (uint32_t k = 0; k < vg_plan_of(t)->n_gates; k++) {
-        vg_gate *g = vg_gates_of(t) + k;
+    for (; g < end; g++)
         for (uint32_t part = 0; part < VG_FACTORS; part++)
             vg_ints(t, g->factors)[part] = VG_FACTOR_ONE;
-        for (uint32_t bit = 0; bit < 3 && vg_exp_of(t, g) > g->arg_exp + 1 &&
-                               vg_exceeds(t, g, HEADROOM_HI, HEADROOM_BIAS);
-             bit++)
-            vg_fall(t, g);
+    for (g = vg_gates_of(t); g < end; g += n) {
+        n = vg_joined(g, end);
+        (void)vg_fall(t, g, n, HEADROOM_HI, HEADROOM_BIAS, 3);
     }
 }
 
@@ -146,7 +157,7 @@ static int lies_well(const vg_model *m, const void *arena, uint32_t size)
     const uintptr_t blob = (uintptr_t)m->blob, at = (uintptr_t)arena;
 
     if (blob == at)
-        return m->blob[16] == 16;
+        return m->blob[VG_AT_BITS] == 16;
     return blob > at ? blob - at >= size : at - blob >= m->size;
 }
 
@@ -178,6 +189,7 @@ int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
         vg_state_resume(t);
     else
         start(t, &from);
+    vg_rates(t);
     return VG_OK;
 }
 
@@ -187,7 +199,7 @@ int vg_train_tune(vg_train *t, const vg_learn *learn)
 {
     vg_learn same;
 
-    if (!t || !learn || !learn_ok(&t->model, learn))
+    if (!vg_begun(t) || !learn || !learn_ok(&t->model, learn))
         return VG_E_ARG;
     same = t->learn;
     same.frozen = learn->frozen;
@@ -199,6 +211,7 @@ int vg_train_tune(vg_train *t, const vg_learn *learn)
     if (memcmp(&same, learn, sizeof same) != 0)
         return VG_E_ARG;
     t->learn = same;
+    vg_rates(t);
     return VG_OK;
 }
 
@@ -206,8 +219,10 @@ int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
                   int32_t factor_q16)
 {
     const vg_gate *g;
+    uint32_t k = 0;
 
-    if (!t || factor_q16 < 0 || part > VG_BIAS || layer > t->model.n_layers)
+    if (!vg_begun(t) || factor_q16 < 0 || part > VG_BIAS ||
+        layer > t->model.n_layers)
         return VG_E_ARG;
     if (layer == t->model.n_layers) {
         g = gate ? NULL : vg_readout_gate(t);
@@ -216,12 +231,11 @@ int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
                 ? vg_gates_of(t) + vg_nets_of(t)[layer].first + gate
                 : NULL;
     }
-    if (!g)
-        return VG_E_ARG;
-    if (part == VG_BIAS ? !g->biases
-                        : g->span[0].part != part &&
-                              (g->n_spans < 2 || g->span[1].part != part))
+    while (g && k < g->n_spans && g->span[k].part != part)
+        k++;
+    if (!g || k == g->n_spans)
         return VG_E_ARG;
     vg_ints(t, g->factors)[part] = factor_q16;
+    vg_rates(t);
     return VG_OK;
 }

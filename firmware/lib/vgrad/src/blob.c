@@ -91,16 +91,21 @@ static int check_records(vg_model *m)
 
     if (w.at > w.end)
         return VG_E_SIZE;
-    if ((m->blob[21] & VG_HAS_SCALING) && !scaling_ok(m))
+    if ((m->blob[VG_AT_FLAGS] & VG_HAS_SCALING) && !scaling_ok(m))
         return VG_E_FORMAT;
     m->state_size = VG_STATE_HEADER; /* in the end < 255 * 2^20 */
     for (uint32_t k = 0; k < m->n_layers; k++) {
         if ((err = vg_walk_layer(&w, &l)) != 0)
             return err;
-        if (!weights_ok(w.blob, &l.map))
-            return VG_E_FORMAT;
+        for (uint32_t gate = 0; gate < l.n_gates; gate++)
+            if (!weights_ok(w.blob, &l.gate[gate]))
+                return VG_E_FORMAT;
+        if (l.direction != VG_FORWARD)
+            m->whole = 1;
         m->state_size += vg_image_size(&l);
     }
+    if (w.n_half)
+        return VG_E_FORMAT;
     m->y_exp = m->logit_exp = l.h_exp;
     m->output = VG_LINEAR;
     if (vg_has_readout(m)) {
@@ -111,7 +116,8 @@ static int check_records(vg_model *m)
         m->output = (uint8_t)r.output;
         m->logit_exp = r.map.arg_exp;
         m->y_exp = r.output == VG_LINEAR ? r.map.arg_exp : VG_MAX_EXP;
-    } else if (m->n_out != w.n_in) {
+    } else if (m->n_out != w.n_in ||
+               (l.direction == VG_HALF_REVERSE && w.half_exp != l.h_exp)) {
         return VG_E_FORMAT;
     }
     return check_sections(&w);
@@ -119,17 +125,19 @@ static int check_records(vg_model *m)
 
 static int check_header(const uint8_t *p)
 {
-    const uint32_t n_layers = get16(p + 6), n_in = get16(p + 12);
-    const uint32_t n_out = get16(p + 14);
+    const uint32_t n_layers = get16(p + VG_AT_N_LAYERS);
+    const uint32_t n_in = get16(p + VG_AT_N_IN), n_out = get16(p + VG_AT_N_OUT);
+    const uint32_t bits = p[VG_AT_BITS], flags = p[VG_AT_FLAGS];
 
     if (!n_layers || n_layers > MAX_LAYERS || !n_in || !n_out ||
         n_out > MAX_OUT)
         return VG_E_FORMAT;
-    if ((p[16] != 8 && p[16] != 16) || p[17] || p[18] > VG_LAST ||
-        p[19] > VG_MAX_EXP || p[20] > MAX_COUNT_EXP || p[21] > 3 ||
-        get16(p + 22))
+    if ((bits != 8 && bits != 16) || p[VG_AT_LAYOUT] ||
+        p[VG_AT_MODE] > VG_FINAL || p[VG_AT_X_EXP] > VG_MAX_EXP ||
+        p[VG_AT_COUNT_EXP] > MAX_COUNT_EXP ||
+        flags > (VG_HAS_SCALING | VG_HAS_READOUT) || get16(p + VG_AT_RESERVED))
         return VG_E_FORMAT;
-    if (!(p[21] & VG_HAS_SCALING) && p[20] != p[19])
+    if (!(flags & VG_HAS_SCALING) && p[VG_AT_COUNT_EXP] != p[VG_AT_X_EXP])
         return VG_E_FORMAT;
     return VG_OK;
 }
@@ -149,9 +157,9 @@ int vg_model_open(vg_model *m, const void *blob, uint32_t size)
         return VG_E_SIZE;
     if (memcmp(p, "VGRD", 4) != 0)
         return VG_E_MAGIC;
-    if (get16(p + 4) != VG_BLOB_VERSION)
+    if (get16(p + VG_AT_VERSION) != VG_BLOB_VERSION)
         return VG_E_FORMAT;
-    own = get32(p + 8);
+    own = get32(p + VG_AT_SIZE);
     if (own > size || own < VG_HEADER + 4 || own % 4)
         return VG_E_SIZE;
     if (vg_crc32(p, own - 4) != get32(p + own - 4))
@@ -161,11 +169,11 @@ int vg_model_open(vg_model *m, const void *blob, uint32_t size)
     memset(&found, 0, sizeof found);
     found.blob = p;
     found.size = own;
-    found.n_in = (uint16_t)get16(p + 12);
-    found.n_out = (uint16_t)get16(p + 14);
-    found.n_layers = (uint16_t)get16(p + 6);
-    found.mode = p[18];
-    found.x_exp = p[19];
+    found.n_in = (uint16_t)get16(p + VG_AT_N_IN);
+    found.n_out = (uint16_t)get16(p + VG_AT_N_OUT);
+    found.n_layers = (uint16_t)get16(p + VG_AT_N_LAYERS);
+    found.mode = p[VG_AT_MODE];
+    found.x_exp = p[VG_AT_X_EXP];
     if ((err = check_records(&found)) != 0)
         return err;
     *m = found;
@@ -175,7 +183,7 @@ int vg_model_open(vg_model *m, const void *blob, uint32_t size)
 int vg_model_scale(const vg_model *m, const int32_t *count, vg_sig *x)
 {
     const uint8_t *p = m->blob + VG_HEADER;
-    const int scaled = m->blob[21] & VG_HAS_SCALING;
+    const int scaled = m->blob[VG_AT_FLAGS] & VG_HAS_SCALING;
     fx_clamps k = {0, 0};
 
     for (uint32_t j = 0; j < m->n_in; j++) {

@@ -4,57 +4,68 @@
 #include "core.h"
 #include "lut.h"
 
-static uint32_t tanh_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r,
-                          fx_clamps a_clamps)
+/* Arguments to values, in place. */
+static void sigmoids(vg_sig *a, uint32_t n)
+{
+    for (uint32_t k = 0; k < n; k++)
+        a[k] = (vg_sig)lut_sigmoid(a[k]);
+}
+
+static void tanhs(vg_sig *a, uint32_t n)
+{
+    for (uint32_t k = 0; k < n; k++)
+        a[k] = (vg_sig)lut_tanh(a[k]);
+}
+
+/* ---- RNNs, IndRNN: Li et al. 2018 ----------------------------------- */
+
+static uint32_t tanh_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     (void)c;
-    (void)a_clamps;
     for (uint32_t u = 0; u < l->n; u++)
         r[u] = (vg_sig)lut_tanh(a[u]);
     return 0;
 }
 
 static uint32_t sigmoid_unit(const vg_layer *l, vg_sig *a, int32_t *c,
-                             vg_sig *r, fx_clamps a_clamps)
+                             vg_sig *r)
 {
     (void)c;
-    (void)a_clamps;
     for (uint32_t u = 0; u < l->n; u++)
         r[u] = (vg_sig)lut_sigmoid(a[u]);
     return 0;
 }
 
-static uint32_t relu_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r,
-                          fx_clamps a_clamps)
+static uint32_t relu_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     (void)c;
     for (uint32_t u = 0; u < l->n; u++)
         r[u] = a[u] > 0 ? a[u] : 0;
-    return a_clamps.high; /* one clamped from below becomes 0 all the same */
+    return 0;
 }
 
 /* ---- the LSTM family: Hochreiter and Schmidhuber 1997, Gers et al. 2000 */
 
-/* g: arguments to values, in place.  4s(x) - 2 = 2 tanh(x / 2), and x / 2 in
- * q12 is the integer x in q11; the factor 2 is in lstm_c. */
+/* 4s(x) - 2 = 2 tanh(x / 2), and x / 2 in q12 is the integer x in q11; the
+ * factor 2 is in lstm_c. */
 static void lstm_g(const vg_layer *l, vg_sig *g)
 {
     if ((l->fields & VG_G_MASK) == VG_G_S)
-        for (uint32_t u = 0; u < l->n; u++)
-            g[u] = (vg_sig)lut_sigmoid(g[u]);
+        sigmoids(g, l->n);
     else
-        for (uint32_t u = 0; u < l->n; u++)
-            g[u] = (vg_sig)lut_tanh(g[u]);
+        tanhs(g, l->n);
 }
 
-/* c' = f c + i g, one gate a block.  f is null for the carousel of 1997. */
+/* c' = f c + i g, one gate a block.  Without f it is 1 as in 1997, or with
+ * coupled gates 1 - i (Greff et al. 2016). */
 static uint32_t lstm_c(const vg_layer *l, const vg_sig *i, const vg_sig *f,
                        const vg_sig *g, int32_t *c)
 {
     const int32_t scale = (l->fields & VG_G_MASK) == VG_G_4S2 ? 128 : 64;
+    const int coupled = l->cell == VG_LSTM_COUPLED;
     fx_clamps k = {0, 0};
     for (uint32_t b = 0, u = 0; u < l->n; b++) {
-        const int32_t forget = f ? f[b] : VG_ONE;
+        const int32_t forget = f ? f[b] : coupled ? VG_ONE - i[b] : VG_ONE;
         const int32_t in = scale * i[b]; /* < 2^22 */
         for (const uint32_t end = u + l->block; u < end; u++)
             c[u] = fx_sat30(
@@ -64,8 +75,8 @@ static uint32_t lstm_c(const vg_layer *l, const vg_sig *i, const vg_sig *f,
 }
 
 /* h' = o h(c'), h(x) = tanh(x) or 2s(x) - 1 = tanh(x / 2); o may be null. */
-static void lstm_h_tanh(const vg_layer *l, const vg_sig *o, const int32_t *c,
-                        vg_sig *h)
+static uint32_t lstm_h_tanh(const vg_layer *l, const vg_sig *o,
+                            const int32_t *c, vg_sig *h)
 {
     const int shift = (l->fields & VG_H_MASK) == VG_H_TANH ? 8 : 9;
     fx_clamps harmless = {0, 0};
@@ -74,6 +85,7 @@ static void lstm_h_tanh(const vg_layer *l, const vg_sig *o, const int32_t *c,
             const int32_t t = lut_tanh(fx_sat16(fx_rs(c[u], shift), &harmless));
             h[u] = (vg_sig)(o ? fx_rs(o[b] * t, 14) : t);
         }
+    return 0;
 }
 
 /* h' = o c' on h_exp. */
@@ -90,14 +102,15 @@ static uint32_t lstm_h_identity(const vg_layer *l, const vg_sig *o,
     return k.low + k.high;
 }
 
-static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r,
-                          fx_clamps a_clamps)
+static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     const uint32_t blocks = (uint32_t)l->n / l->block;
     vg_sig *i = a, *f = NULL, *o = NULL, *g = a + blocks;
+    uint32_t (*h)(const vg_layer *, const vg_sig *, const int32_t *, vg_sig *) =
+        (l->fields & VG_H_MASK) == VG_H_IDENTITY ? lstm_h_identity
+                                                 : lstm_h_tanh;
     uint32_t clamped;
 
-    (void)a_clamps;
     if (l->fields & VG_FORGET_GATE) {
         f = g;
         g += blocks;
@@ -106,14 +119,10 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r,
         o = g;
         g += blocks;
     }
-    for (vg_sig *gate = a; gate < g; gate++)
-        *gate = (vg_sig)lut_sigmoid(*gate);
+    sigmoids(a, (uint32_t)(g - a));
     lstm_g(l, g);
     clamped = lstm_c(l, i, f, g, c);
-    if ((l->fields & VG_H_MASK) == VG_H_IDENTITY)
-        clamped += lstm_h_identity(l, o, c, r);
-    else
-        lstm_h_tanh(l, o, c, r);
+    clamped += h(l, o, c, r);
     if (l->fields & VG_FEEDBACK)
         for (uint32_t b = 0; b < blocks; b++) {
             r[l->n + b] = i[b];
@@ -123,19 +132,117 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r,
     return clamped;
 }
 
+/* Peepholes, Gers and Schmidhuber 2000: o waits for c'. */
+static uint32_t peephole_between(const vg_layer *l, vg_sig *a, int32_t *c,
+                                 vg_sig *r)
+{
+    const uint32_t n = l->n;
+
+    (void)r;
+    sigmoids(a, 2 * n);
+    tanhs(a + 2 * n, n);
+    return lstm_c(l, a, a + n, a + 2 * n, c);
+}
+
+static uint32_t peephole_unit(const vg_layer *l, vg_sig *a, int32_t *c,
+                              vg_sig *r)
+{
+    vg_sig *o = a + 3 * (uint32_t)l->n;
+
+    sigmoids(o, l->n);
+    return lstm_h_tanh(l, o, c, r);
+}
+
+/* ---- GRU and its kin ------------------------------------------------ */
+
+/* c' = z c + (1 - z) n, and h, the same on q14. */
+static uint32_t gru_c(const vg_layer *l, const vg_sig *z, const vg_sig *n,
+                      int32_t *c, vg_sig *h)
+{
+    fx_clamps k = {0, 0};
+
+    for (uint32_t u = 0; u < l->n; u++) {
+        const int32_t in = 64 * (VG_ONE - z[u]); /* <= 2^20 */
+        c[u] =
+            fx_sat30(fx_rs((int64_t)z[u] * c[u] + (int64_t)in * n[u], 14), &k);
+        h[u] = fx_sat16(fx_rs(c[u], 6), &k);
+    }
+    return k.low + k.high;
+}
+
+/* Cho et al. 2014 as in cuDNN: r scales U h, not h. */
+static uint32_t gru_between(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
+{
+    (void)c;
+    (void)r;
+    sigmoids(a, 2 * (uint32_t)l->n);
+    return 0;
+}
+
+static uint32_t gru_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
+{
+    vg_sig *n = a + 2 * (uint32_t)l->n;
+
+    tanhs(n, l->n);
+    return gru_c(l, a, n, c, r);
+}
+
+/* Cho et al. 2014: s = r h is what n reads. */
+static uint32_t reset_before_between(const vg_layer *l, vg_sig *a, int32_t *c,
+                                     vg_sig *r)
+{
+    const vg_sig *reset = a + l->n;
+    vg_sig *s = a + l->rows;
+
+    (void)gru_between(l, a, c, r);
+    for (uint32_t u = 0; u < l->n; u++)
+        s[u] = (vg_sig)fx_rs((int32_t)reset[u] * r[u], 14);
+    return 0;
+}
+
+/* Collins et al. 2017, eq. 10-12. */
+static uint32_t ugrnn_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
+{
+    sigmoids(a, l->n);
+    tanhs(a + l->n, l->n);
+    return gru_c(l, a, a + l->n, c, r);
+}
+
+/* Collins et al. 2017, eq. 13-17, the IntersectionRNN: y = g u + (1 - g) p. */
+static uint32_t plus_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
+{
+    const uint32_t n = l->n;
+    vg_sig *g = a + 2 * n, *p = g + n, *u = p + n, *y = a + l->rows;
+
+    sigmoids(g, n);
+    for (uint32_t k = 0; k < n; k++) {
+        p[k] = p[k] > 0 ? p[k] : 0;
+        y[k] = (vg_sig)fx_rs(g[k] * u[k] + (VG_ONE - g[k]) * p[k], 14);
+    }
+    return ugrnn_unit(l, a, c, r);
+}
+
 enum {
     RNN = VG_RECURRENT,
     LSTM97 = VG_G_4S2 | VG_H_2S1 | VG_OUTPUT_GATE | VG_RECURRENT,
-    LSTM = VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT
+    LSTM = VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT,
+    COUPLED = VG_OUTPUT_GATE | VG_RECURRENT
 };
 
 /* clang-format off */
 const vg_cell vg_cells[VG_N_CELLS] = {
-    /* name          gates   functions shared optional cells carry */
-    {"rnn_tanh",     "a",    "t",      "",    "",      "a",  "",  RNN,    0, tanh_unit},
-    {"rnn_sigmoid",  "a",    "s",      "",    "",      "a",  "",  RNN,    0, sigmoid_unit},
-    {"rnn_relu",     "a",    "r",      "",    "",      "a",  "",  RNN,    0, relu_unit},
-    {"lstm97",       "ifog", "sssg",   "ifo", "fo",    "g",  "c", LSTM97, 1, lstm_unit},
-    {"lstm",         "ifog", "sssg",   "ifo", "",      "g",  "c", LSTM,   0, lstm_unit},
+    /* name                gates    reads    functions shared optional cells carry gives fields free late */
+    {"rnn_tanh",           "a",     "b",     "t",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, tanh_unit},
+    {"rnn_sigmoid",        "a",     "b",     "s",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, sigmoid_unit},
+    {"rnn_relu",           "a",     "b",     "r",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, relu_unit},
+    {"lstm97",             "ifog",  "bbbb",  "sssg",   "ifo", "fo",    "g",   "c", 'h', LSTM97,  1, 0, NULL, lstm_unit},
+    {"lstm",               "ifog",  "bbbb",  "sssg",   "ifo", "",      "g",   "c", 'h', LSTM,    0, 0, NULL, lstm_unit},
+    {"lstm_coupled",       "iog",   "bbb",   "sst",    "",    "",      "g",   "c", 'h', COUPLED, 0, 0, NULL, lstm_unit},
+    {"lstm_peephole",      "ifgo",  "ppbq",  "ssts",   "",    "",      "g",   "c", 'h', LSTM,    0, 1, peephole_between, peephole_unit},
+    {"gru",                "zrnm",  "bbxh",  "sstn",   "",    "",      "nm",  "h", 'h', RNN,     0, 2, gru_between, gru_unit},
+    {"gru_reset_before",   "zrn",   "bbs",   "sst",    "",    "",      "n",   "h", 'h', RNN,     0, 1, reset_before_between, gru_unit},
+    {"indrnn",             "a",     "d",     "r",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, relu_unit},
+    {"ugrnn",              "zn",    "bb",    "st",     "",    "",      "n",   "h", 'h', RNN,     0, 0, NULL, ugrnn_unit},
+    {"plus_rnn",           "znypu", "bbbbx", "stsrn",  "",    "",      "npu", "h", 'y', RNN,     0, 0, NULL, plus_unit},
 };
 /* clang-format on */

@@ -18,23 +18,35 @@ static const void *seal(vg_train *t, uint32_t end, uint32_t *size)
 {
     uint8_t *blob = vg_at(t, 0);
 
-    put32(blob + 8, end + 4);
+    put32(blob + VG_AT_SIZE, end + 4);
     put32(blob + end, vg_crc32(blob, end));
-    *size = end + 4;
+    if (size)
+        *size = end + 4;
     return blob;
+}
+
+static const void *nothing(uint32_t *size)
+{
+    if (size)
+        *size = 0;
+    return NULL;
 }
 
 const void *vg_train_blob(vg_train *t, uint32_t *size)
 {
-    return seal(t, vg_plan_of(t)->plain, size);
+    return vg_begun(t) ? seal(t, vg_plan_of(t)->plain, size) : nothing(size);
 }
 
 const void *vg_train_checkpoint(vg_train *t, uint32_t *size)
 {
-    const vg_plan *p = vg_plan_of(t);
-    uint8_t *blob = vg_at(t, 0);
+    const vg_plan *p;
+    uint8_t *blob;
     vg_head head;
 
+    if (!vg_begun(t))
+        return nothing(size);
+    p = vg_plan_of(t);
+    blob = vg_at(t, 0);
     memset(&head, 0, sizeof head);
     head.version = VG_STATE_VERSION;
     head.learn = t->learn;

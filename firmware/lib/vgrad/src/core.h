@@ -15,15 +15,38 @@
 #endif
 
 enum {
-    VG_MAX_GATES = 4,
+    VG_MAX_GATES = 5,
     VG_MAX_EXP = 14,
     VG_HEADER = 24, /* bytes */
     VG_CHANNEL = 8,
     VG_STATE_HEADER = 8
 };
 
+/* Places in the header, as in BLOB.md. */
+enum {
+    VG_AT_VERSION = 4,
+    VG_AT_N_LAYERS = 6,
+    VG_AT_SIZE = 8,
+    VG_AT_N_IN = 12,
+    VG_AT_N_OUT = 14,
+    VG_AT_BITS = 16,
+    VG_AT_LAYOUT = 17,
+    VG_AT_MODE = 18,
+    VG_AT_X_EXP = 19,
+    VG_AT_COUNT_EXP = 20,
+    VG_AT_FLAGS = 21,
+    VG_AT_RESERVED = 22
+};
+
 /* Flags of the header. */
 enum { VG_HAS_SCALING = 1, VG_HAS_READOUT = 2 };
+
+typedef enum {
+    VG_FORWARD,
+    VG_REVERSE,
+    VG_HALF_FORWARD, /* of a bidirectional layer */
+    VG_HALF_REVERSE
+} vg_direction;
 
 /* The byte "fields" of BLOB.md. */
 enum {
@@ -41,6 +64,9 @@ enum {
     VG_FEEDBACK = 1 << 7
 };
 
+/* Which clamps of an affine map's results are counted. */
+enum { VG_COUNT_LOW = 1, VG_COUNT_HIGH = 2 };
+
 /* One affine map, rows x columns: a = W z + b, a row on its own exponent.
  * Places are offsets into the blob, so that the struct, and with it an arena,
  * has one size on every machine. */
@@ -53,16 +79,18 @@ typedef struct {
     uint32_t stride;
     uint8_t bits;    /* 16 or 8 */
     uint8_t arg_exp; /* of the result */
-    uint16_t reserved;
+    uint8_t reads;   /* of a gate: its letter in the table's `reads` */
+    uint8_t counts;  /* VG_COUNT_LOW, VG_COUNT_HIGH */
 } vg_map;
 
 /* A layer: where it is in the blob and, after vg_run_init, in the arena. */
 typedef struct {
-    vg_map map; /* of all gates: rows is their sum; biases, arg_exp unused */
-    uint32_t gate_rows[VG_MAX_GATES];
-    uint32_t gate_biases[VG_MAX_GATES];
-    uint8_t gate_exp[VG_MAX_GATES]; /* of the argument */
+    vg_map gate[VG_MAX_GATES];
     uint32_t n_gates;
+    uint32_t n_early; /* gates before the cell's function `between` */
+    uint32_t rows;    /* of all gates: their values at one step */
+    uint32_t n_extra; /* int16 values behind these: s, or y */
+    uint32_t n_z;     /* z = [x; r] as far as matrices read r */
     uint32_t initial; /* a state image in the blob; 0: zeros */
     uint32_t n_r;     /* int16 values of r = [h; i; o] in the state */
     uint32_t c;       /* arena: int32[n_c], q20 */
@@ -71,10 +99,11 @@ typedef struct {
     uint16_t n_in;
     uint16_t n;
     uint16_t block;
-    uint8_t cell;
+    uint8_t cell; /* vg_cell_code */
     uint8_t fields;
-    uint8_t h_exp;
-    uint8_t reserved[3];
+    uint8_t h_exp;     /* of what the layer gives */
+    uint8_t direction; /* vg_direction */
+    uint8_t reserved[2];
 } vg_layer;
 
 typedef struct {
@@ -88,22 +117,42 @@ typedef struct {
 /* A cell: its gates, as data, and one function over the whole layer. */
 typedef struct {
     const char *name;
-    const char *gates;     /* one letter each, in blob order */
-    const char *functions; /* of each: s logistic, t tanh, r relu, g by field */
+    const char *gates; /* one letter each, in blob order */
+    const char *reads; /* what each reads: docs/numbers.md has the letters */
+    const char *functions; /* of each: s logistic, t tanh, r relu, n none, g by
+                              field */
     const char *shared;    /* gates of which a block has only one */
     const char *optional;  /* gates that a field can leave out */
     const char *cells;     /* gates whose bias is a cell's */
-    const char *carry;     /* int32 states beside h */
+    const char *carry;     /* int32 state: c, or h itself in full width */
+    char gives;            /* to the layer above: h, or y */
     uint8_t fields;        /* the defaults */
     uint8_t free_fields;   /* 0: the defaults are the only ones */
-    /* From a (the arguments of the gates, gate by gate; overwritten), c and r
-     * of the step before to c and r of this one.  Returns how many unbounded
-     * values it clamped.  a_clamps: of the affine map. */
-    uint32_t (*unit)(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r,
-                     fx_clamps a_clamps);
+    uint8_t n_late;        /* gates, the last ones, that need the others' */
+    /* From a (the arguments of the gates, gate by gate; overwritten by their
+     * values), c and r of the step before to c and r of this one.  What n_extra
+     * is for lies behind the values.  Returns how many unbounded values it
+     * clamped.  between, if not null, comes before the late gates. */
+    uint32_t (*between)(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r);
+    uint32_t (*unit)(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r);
 } vg_cell;
 
-enum { VG_N_CELLS = 5 };
+typedef enum {
+    VG_RNN_TANH,
+    VG_RNN_SIGMOID,
+    VG_RNN_RELU,
+    VG_LSTM97,
+    VG_LSTM,
+    VG_LSTM_COUPLED,
+    VG_LSTM_PEEPHOLE,
+    VG_GRU,
+    VG_GRU_RESET_BEFORE,
+    VG_INDRNN,
+    VG_UGRNN,
+    VG_PLUS_RNN,
+    VG_N_CELLS
+} vg_cell_code;
+
 extern const vg_cell vg_cells[VG_N_CELLS];
 
 /* ---- walk.c --------------------------------------------------------- */
@@ -123,7 +172,9 @@ typedef struct {
     const uint8_t *blob;
     uint32_t at;
     uint32_t end;
-    uint32_t n_in; /* what the next layer reads */
+    uint32_t n_in;    /* what the next layer reads */
+    uint32_t n_half;  /* cells of the forward half before it; 0: none */
+    uint8_t half_exp; /* its h_exp */
     uint8_t bits;
 } vg_walk;
 
@@ -158,16 +209,13 @@ typedef struct {
     int32_t one;
 } vg_input;
 
-/* logits and y from h of the last layer and the model's x. */
-uint32_t vg_readout_step(const uint8_t *blob, const vg_readout *r,
-                         const vg_sig *h, const vg_input *x, vg_sig *logits,
-                         vg_sig *y);
+/* logits and y from h of the last layer and the model's x, with a readout or
+ * without. */
+void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y);
 
-/* One step of a layer whose x is already in z, or, symbol given, is that
- * one-hot x; a[rows] gets the arguments of its gates and leaves with what the
- * cell made of them: the gates' values. */
-uint32_t vg_layer_step(const uint8_t *blob, const vg_layer *l, int32_t *c,
-                       vg_sig *z, const vg_input *symbol, vg_sig *a);
+/* One step of a layer whose x is already in its z, or, symbol given, is that
+ * one-hot x.  Leaves the gates' values in vg_run_values. */
+void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol);
 
 /* ---- run.c: what lies in a run's arena -------------------------------- */
 
@@ -195,6 +243,20 @@ static inline vg_sig *vg_run_signals(const vg_run *r, uint32_t at)
 static inline vg_sig *vg_run_r(const vg_run *r, const vg_layer *l)
 {
     return vg_run_signals(r, l->z) + l->n_in;
+}
+
+/* The gates' values of the layer that took its step last, what n_extra is for
+ * behind them. */
+static inline vg_sig *vg_run_values(const vg_run *r)
+{
+    return vg_run_signals(r, vg_run_readout(r)->a);
+}
+
+/* What a layer gives to the one above, or to the readout, after its step. */
+static inline const vg_sig *vg_run_out(const vg_run *r, const vg_layer *l)
+{
+    return vg_cells[l->cell].gives == 'y' ? vg_run_values(r) + l->rows
+                                          : vg_run_r(r, l);
 }
 
 /* The layers' state to p, or from it; vg_image_size bytes each. */

@@ -1,5 +1,5 @@
 /* gradient.c - what both methods need of a gate's weights: its rates, its
- * gradient, and its transpose.
+ * columns, its gradient, and its transpose.
  */
 #include "train.h"
 
@@ -12,6 +12,59 @@ int32_t vg_rate_of(const vg_train *t, const vg_gate *g, uint32_t part)
     return fx_sat31(fx_rs((int64_t)t->learn.rate_q24 * factor, 16));
 }
 
+void vg_rates(vg_train *t)
+{
+    vg_gate *g = vg_gates_of(t);
+
+    for (const vg_gate *end = g + vg_plan_of(t)->n_gates; g < end; g++)
+        for (uint32_t k = 0; k < g->n_spans; k++)
+            g->span[k].learns = vg_rate_of(t, g, g->span[k].part) > 0;
+}
+
+vg_columns vg_all(const vg_gate *g, const vg_span *s)
+{
+    const vg_columns all = {NULL, s->end - vg_span_begin(g, s)};
+
+    return all;
+}
+
+vg_columns vg_listed(const vg_train *t, const vg_gate *g, const vg_span *s)
+{
+    const vg_plan *p = vg_plan_of(t);
+    vg_columns columns = vg_all(g, s);
+
+    if (s->reads == VG_READS_SYMBOL) {
+        columns.list = vg_indices(t, g->letter ? p->seen : p->fresh);
+        columns.count = g->letter ? p->now.n_seen : p->now.n_fresh;
+    }
+    return columns;
+}
+
+const vg_sig *vg_read(const vg_sources *z, const vg_span *s)
+{
+    static const vg_sig one = 1;
+
+    switch (s->reads) {
+    case VG_READS_X:
+        return z->x;
+    case VG_READS_H:
+        return z->r;
+    case VG_READS_GATES:
+        return z->r + (s[-1].end - s[-2].end);
+    case VG_READS_ONE:
+        return &one;
+    default:
+        return NULL;
+    }
+}
+
+int32_t vg_read_own(const vg_sources *z, const vg_span *s, uint32_t u)
+{
+    if (s->reads == VG_READS_OWN_H)
+        return z->r[u];
+    return (int32_t)fx_rs((s->reads == VG_READS_OWN_C0 ? z->c0 : z->c1)[u], 6);
+}
+
 void vg_add(vg_train *t, int32_t *g, int64_t d)
 {
     const int64_t sum = *g + d;
@@ -20,43 +73,53 @@ void vg_add(vg_train *t, int32_t *g, int64_t d)
     t->saturated += *g != sum;
 }
 
-void vg_gather(vg_train *t, const vg_gate *g, uint32_t row, int32_t d,
-               const vg_sig *z, uint32_t symbol)
+static void gather_span(vg_train *t, const vg_gate *g, const vg_span *s,
+                        const int32_t *d, const vg_sources *sources)
 {
-    int32_t *into = vg_ints(t, g->g) + row * g->columns;
+    const uint32_t n = s->end - vg_span_begin(g, s);
+    const vg_sig *z = vg_read(sources, s);
 
-    if (!d)
-        return;
-    for (const vg_span *s = g->span; s < g->span + g->n_spans; s++) {
-        if (!vg_rate_of(t, g, s->part))
+    for (uint32_t row = 0; row < g->rows; row++) {
+        int32_t *into = vg_ints(t, g->g) + vg_row_at(g, s, g->rows, row);
+        if (!d[row])
             continue;
-        if (s->symbols)
-            vg_add(t, &into[vg_span_begin(g, s) + symbol], d);
-        else
-            for (uint32_t j = vg_span_begin(g, s); j < s->end; j++)
-                vg_add(t, &into[j], fx_round((int64_t)d * z[j], s->exp));
+        if (vg_reads_own(s))
+            vg_add(t, into,
+                   fx_round((int64_t)d[row] * vg_read_own(sources, s, row),
+                            s->exp));
+        else if (!z)
+            vg_add(t, &into[sources->symbol], d[row]);
+        for (uint32_t j = 0; z && j < n; j++)
+            vg_add(t, &into[j], fx_round((int64_t)d[row] * z[j], s->exp));
     }
-    if (g->biases && vg_rate_of(t, g, VG_BIAS))
-        vg_add(t, &vg_biases_of(t, g, g->g)[row], d);
+}
+
+void vg_gather(vg_train *t, const vg_gate *g, const int32_t *d,
+               const vg_sources *sources)
+{
+    for (const vg_span *s = g->span; s < g->span + g->n_spans; s++)
+        if (s->learns)
+            gather_span(t, g, s, d, sources);
 }
 
 void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
-                   uint32_t begin, uint32_t end, int32_t *dr)
+                   vg_reads reads, uint32_t n, int32_t *dz)
 {
-    for (uint32_t j = begin; j < end; j++) {
-        int64_t sum = 0;
+    for (uint32_t j = 0; j < n; j++) {
+        int64_t sum = dz[j];
         for (uint32_t k = 0; k < n_gates; k++) {
-            const vg_span *s = g[k].span;
-            const vg_sig *w = vg_sigs(t, g[k].weights) + j;
+            const vg_span *s = vg_span_of(&g[k], reads);
             const int32_t *errors = vg_ints(t, g[k].errors);
+            const vg_sig *w = vg_sigs(t, g[k].weights) + j;
             int64_t dot = 0;
-            while (j >= s->end)
-                s++;
+            if (!s)
+                continue;
+            w += vg_span_begin(&g[k], s);
             for (uint32_t row = 0; row < g[k].rows; row++, w += g[k].stride)
                 dot += (int64_t)*w * errors[row];
             sum += fx_to31(dot, vg_exp_of(t, &g[k]) - s->exp);
         }
-        dr[j] = fx_sat31(sum);
+        dz[j] = fx_sat31(sum);
     }
 }
 

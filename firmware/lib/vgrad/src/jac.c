@@ -1,144 +1,24 @@
 /* jac.c - the derivatives of the cells, and one step back through them.  Every
  * cell is one function of its table row forward and one derivative per gate
- * here; TBPTT and RTRL97 know no cell.
+ * here and in the files of the families; TBPTT and RTRL97 know no cell.
  */
-#include "lut.h"
+#include <string.h>
+
 #include "train.h"
 
 enum { ONE_Q28 = 1 << 28, ONE_Q24 = 1 << 24 };
 
-/* s (1 - s), q28. */
-static int32_t logistic_q28(int32_t s)
+vg_gate *vg_gate_of(const vg_train *t, const vg_net *net, char letter)
 {
-    return s * (VG_ONE - s);
+    vg_gate *g = vg_gates_of(t) + net->first;
+
+    while (g->letter != letter)
+        g++;
+    return g;
 }
 
-/* ---- RNNs ----------------------------------------------------------- */
-
-static int32_t rnn_derivative(char function, int32_t h)
-{
-    if (function == 't')
-        return (int32_t)fx_rs(ONE_Q28 - h * h, 4);
-    if (function == 's')
-        return (int32_t)fx_rs(logistic_q28(h), 4);
-    return h > 0 ? ONE_Q24 : 0;
-}
-
-/* ---- the LSTM family ------------------------------------------------ */
-
-/* The gates' outputs at one step; f and o may be null. */
-typedef struct {
-    const vg_sig *i, *f, *o, *g;
-} lstm_values;
-
-static lstm_values lstm_gates(const vg_layer *l, const vg_sig *values)
-{
-    const uint32_t blocks = (uint32_t)l->n / l->block;
-    lstm_values v = {values, NULL, NULL, values + blocks};
-
-    if (l->fields & VG_FORGET_GATE) {
-        v.f = v.g;
-        v.g += blocks;
-    }
-    if (l->fields & VG_OUTPUT_GATE) {
-        v.o = v.g;
-        v.g += blocks;
-    }
-    return v;
-}
-
-/* Of c by the argument of i, f or g, for cell u of block b. */
-static int32_t c_derivative(const vg_layer *l, char letter,
-                            const lstm_values *v, uint32_t b, uint32_t u,
-                            int32_t c0)
-{
-    const int32_t g = v->g[u];
-
-    if (letter == 'i') {
-        const int twice = (l->fields & VG_G_MASK) == VG_G_4S2;
-        return (int32_t)fx_rs((int64_t)logistic_q28(v->i[b]) * g * (1 + twice),
-                              18);
-    }
-    if (letter == 'f')
-        return fx_to31((int64_t)logistic_q28(v->f[b]) * c0, 24);
-    if ((l->fields & VG_G_MASK) == VG_G_S)
-        return (int32_t)fx_rs((int64_t)v->i[b] * logistic_q28(g), 18);
-    return (int32_t)fx_rs((int64_t)v->i[b] * (ONE_Q28 - g * g), 18);
-}
-
-/* Of h by c, and, by_o not null, by the argument of o. */
-static int32_t h_derivative(const vg_layer *l, const lstm_values *v, uint32_t b,
-                            int32_t c1, int32_t *by_o)
-{
-    const int32_t o = v->o ? v->o[b] : VG_ONE;
-    fx_clamps harmless = {0, 0};
-    int32_t t, shift = (l->fields & VG_H_MASK) == VG_H_TANH ? 8 : 9;
-
-    if ((l->fields & VG_H_MASK) == VG_H_IDENTITY) {
-        *by_o = fx_to31((int64_t)logistic_q28(o) * c1, 24);
-        return o * 1024;
-    }
-    t = lut_tanh(fx_sat16(fx_rs(c1, shift), &harmless));
-    *by_o = (int32_t)fx_rs((int64_t)logistic_q28(o) * t, 18);
-    return (int32_t)fx_rs((int64_t)o * (ONE_Q28 - t * t), shift + 10);
-}
-
-static void lstm_derive(vg_train *t, const vg_layer *l, const vg_net *net,
-                        const vg_sig *values, const int32_t *c0,
-                        const int32_t *c1)
-{
-    const vg_gate *gate = vg_gates_of(t) + net->first;
-    const lstm_values v = lstm_gates(l, values);
-    int32_t *h_by_c = vg_ints(t, net->h_by_c);
-
-    for (uint32_t k = 0; k < l->n_gates; k++, gate++) {
-        int32_t *d = vg_ints(t, gate->derivatives);
-        const vg_sig *own = gate->letter == 'o' ? v.o : v.i;
-        for (uint32_t b = 0, u = 0; gate->letter != 'o' && u < l->n; b++)
-            for (const uint32_t end = u + l->block; u < end; u++)
-                d[u] = c_derivative(l, (char)gate->letter, &v, b, u, c0[u]);
-        for (uint32_t b = 0; gate->self && b < gate->rows; b++)
-            vg_ints(t, gate->self)[b] = (int32_t)fx_rs(logistic_q28(own[b]), 4);
-    }
-    gate = vg_gates_of(t) + net->first + (v.f ? 2 : 1); /* o, if there is one */
-    for (uint32_t b = 0, u = 0; u < l->n; b++)
-        for (const uint32_t end = u + l->block; u < end; u++) {
-            int32_t by_o;
-            h_by_c[u] = h_derivative(l, &v, b, c1[u], &by_o);
-            if (v.o)
-                vg_ints(t, gate->derivatives)[u] = by_o;
-        }
-}
-
-void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,
-               const vg_sig *values, const int32_t *c0, const int32_t *c1,
-               const vg_sig *h)
-{
-    if (l->n_c) {
-        lstm_derive(t, l, net, values, c0, c1);
-    } else {
-        int32_t *d = vg_ints(t, vg_gates_of(t)[net->first].derivatives);
-        for (uint32_t u = 0; u < l->n; u++)
-            d[u] = rnn_derivative(vg_cells[l->cell].functions[0], h[u]);
-    }
-}
-
-/* ---- one step back -------------------------------------------------- */
-
-/* An unbounded h on its limit passes nothing outward. */
-static void keep_h_inward(const vg_layer *l, const vg_sig *h, int32_t *dh)
-{
-    const int relu = vg_cells[l->cell].functions[0] == 'r';
-
-    if (!relu && !(l->n_c && (l->fields & VG_H_MASK) == VG_H_IDENTITY))
-        return;
-    for (uint32_t u = 0; u < l->n; u++)
-        dh[u] = vg_inward(dh[u], h[u], relu ? INT32_MIN : INT16_MIN, INT16_MAX);
-}
-
-/* a = the block's errors times derivatives, plus what was fed back. */
-static void gate_back(vg_train *t, const vg_layer *l, const vg_gate *g,
-                      const int32_t *from, const int32_t *fed_back)
+void vg_gate_back(vg_train *t, const vg_layer *l, const vg_gate *g,
+                  const int32_t *from, const int32_t *fed_back)
 {
     const int32_t *d = vg_ints(t, g->derivatives);
     int32_t *errors = vg_ints(t, g->errors);
@@ -154,24 +34,105 @@ static void gate_back(vg_train *t, const vg_layer *l, const vg_gate *g,
     }
 }
 
-void vg_step_back(vg_train *t, const vg_layer *l, const vg_net *net,
-                  const int32_t *c1, const vg_sig *h)
+int32_t vg_own_back(const vg_train *t, const vg_gate *g, uint32_t u)
 {
-    vg_gate *gates = vg_gates_of(t) + net->first;
-    const uint32_t blocks = (uint32_t)l->n / l->block;
-    const int32_t *fed_back = vg_ints(t, net->dr) + l->n_in + l->n;
-    const int32_t *h_by_c = vg_ints(t, net->h_by_c);
-    int32_t *dh = vg_ints(t, net->dh), *dc = vg_ints(t, net->dc);
+    const vg_span *s = g->span;
 
-    keep_h_inward(l, h, dh);
-    for (uint32_t k = 0; k < l->n_gates; k++)
-        if (vg_acts_on_h(&gates[k]))
-            gate_back(t, l, &gates[k], dh, fed_back + blocks);
-    for (uint32_t u = 0; u < l->n_c; u++) {
-        dc[u] = fx_sat31(dc[u] + fx_mul24(dh[u], h_by_c[u]));
-        dc[u] = vg_inward(dc[u], c1[u], -((int32_t)1 << 30), (int32_t)1 << 30);
+    while (!vg_reads_own(s))
+        s++;
+    return fx_to31((int64_t)vg_sigs(t, g->weights)[u * g->stride + s->end - 1] *
+                       vg_ints(t, g->errors)[u],
+                   vg_exp_of(t, g) - s->exp);
+}
+
+int32_t vg_kept(const vg_layer *l, const vg_sig *values, uint32_t b)
+{
+    if (*vg_cells[l->cell].carry == 'h')
+        return values[b]; /* z */
+    if (l->cell == VG_LSTM_COUPLED)
+        return VG_ONE - values[b]; /* 1 - i */
+    return l->fields & VG_FORGET_GATE ? values[l->n / l->block + b] : VG_ONE;
+}
+
+void vg_carry_back(vg_train *t, const vg_layer *l, const vg_net *net,
+                   const vg_sig *values)
+{
+    const vg_gate *i = vg_gates_of(t) + net->first, *f = i + 1;
+    int32_t *dc = vg_ints(t, net->dc);
+
+    for (uint32_t b = 0, u = 0; u < l->n_c; b++) {
+        const int32_t kept = vg_kept(l, values, b);
+        for (const uint32_t end = u + l->block; u < end; u++) {
+            int64_t sum = fx_rs((int64_t)dc[u] * kept, 14);
+            if (l->cell == VG_LSTM_PEEPHOLE)
+                sum += (int64_t)vg_own_back(t, i, u) + vg_own_back(t, f, u);
+            dc[u] = fx_sat31(sum);
+        }
     }
-    for (uint32_t k = 0; k < l->n_gates; k++)
-        if (gates[k].errors && !vg_acts_on_h(&gates[k]))
-            gate_back(t, l, &gates[k], dc, fed_back);
+}
+
+/* ---- RNNs, IndRNN ----------------------------------------------------- */
+
+static int32_t rnn_derivative(char function, int32_t h)
+{
+    if (function == 't')
+        return (int32_t)fx_rs(ONE_Q28 - h * h, 4);
+    if (function == 's')
+        return (int32_t)fx_rs(vg_logistic_q28(h), 4);
+    return h > 0 ? ONE_Q24 : 0;
+}
+
+static void rnn_derive(vg_train *t, const vg_layer *l, const vg_net *net,
+                       const vg_sig *h)
+{
+    int32_t *d = vg_ints(t, vg_gates_of(t)[net->first].derivatives);
+
+    for (uint32_t u = 0; u < l->n; u++)
+        d[u] = rnn_derivative(vg_cells[l->cell].functions[0], h[u]);
+}
+
+static void rnn_back(vg_train *t, const vg_layer *l, const vg_net *net,
+                     const vg_sig *h)
+{
+    const vg_gate *a = vg_gates_of(t) + net->first;
+    int32_t *dh = vg_ints(t, net->dh), *dr = vg_ints(t, net->dr);
+
+    if (vg_cells[l->cell].functions[0] == 'r')
+        for (uint32_t u = 0; u < l->n; u++)
+            dh[u] = vg_inward(dh[u], h[u], INT32_MIN, INT16_MAX);
+    vg_gate_back(t, l, a, dh, NULL);
+    for (uint32_t u = 0; u < l->n; u++)
+        dr[u] = l->cell == VG_INDRNN ? vg_own_back(t, a, u) : 0;
+}
+
+/* ---- by families ------------------------------------------------------ */
+
+void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,
+               const vg_left *left)
+{
+    switch (*vg_cells[l->cell].carry) {
+    case 'c':
+        vg_lstm_derive(t, l, net, left);
+        break;
+    case 'h':
+        vg_gru_derive(t, l, net, left);
+        break;
+    default:
+        rnn_derive(t, l, net, left->h1);
+    }
+}
+
+void vg_step_back(vg_train *t, const vg_layer *l, const vg_net *net,
+                  const vg_left *left)
+{
+    switch (*vg_cells[l->cell].carry) {
+    case 'c':
+        vg_lstm_back(t, l, net, left);
+        break;
+    case 'h':
+        vg_gru_back(t, l, net, left);
+        break;
+    default:
+        rnn_back(t, l, net, left->h1);
+    }
 }

@@ -3,7 +3,8 @@
  */
 #include "train.h"
 
-int vg_exceeds(const vg_train *t, const vg_gate *g, int32_t hi, int32_t bias)
+static int exceeds(const vg_train *t, const vg_gate *g, int32_t hi,
+                   int32_t bias)
 {
     const vg_sig *w = vg_sigs(t, g->weights);
 
@@ -24,7 +25,7 @@ static void halve(int32_t *x, uint32_t n)
         x[k] = (int32_t)fx_rs(x[k], 1);
 }
 
-void vg_fall(vg_train *t, vg_gate *g)
+static void fall(vg_train *t, const vg_gate *g)
 {
     vg_sig *hi = vg_sigs(t, g->weights);
     int16_t *lo = vg_sigs(t, g->lo);
@@ -38,5 +39,22 @@ void vg_fall(vg_train *t, vg_gate *g)
         halve(vg_ints(t, g->biases), g->rows);
     if (t->learn.rule != VG_MOMENTUM)
         return;
-    halve(vg_ints(t, g->v), g->rows * (g->columns + (g->biases ? 1 : 0)));
+    halve(vg_ints(t, g->v), g->rows * vg_in_row(g));
+}
+
+uint32_t vg_fall(vg_train *t, vg_gate *g, uint32_t n, int32_t hi, int32_t bias,
+                 uint32_t most)
+{
+    uint32_t falls = 0;
+
+    for (; falls < most && vg_exp_of(t, g) > g->arg_exp + 1; falls++) {
+        int full = 0;
+        for (uint32_t k = 0; k < n; k++)
+            full |= exceeds(t, &g[k], hi, bias);
+        if (!full)
+            break;
+        for (uint32_t k = 0; k < n; k++)
+            fall(t, &g[k]);
+    }
+    return falls;
 }

@@ -27,31 +27,36 @@ typedef struct {
 } laying;
 
 static void add_span(vg_gate *g, uint32_t n, uint32_t exp, uint32_t part,
-                     uint32_t symbols)
+                     vg_reads reads)
 {
+    const uint32_t begin = g->n_spans ? vg_in_row(g) : 0;
     vg_span *s = &g->span[g->n_spans++];
 
-    s->end = g->columns += n;
+    s->end = begin + n;
     s->exp = (uint8_t)exp;
     s->part = (uint8_t)part;
-    s->symbols = (uint8_t)symbols;
+    s->reads = (uint8_t)reads;
 }
 
 /* What every gate has: rows and columns are known, places are not. */
-static void begin_gate(vg_gate *g, const vg_map *map, uint32_t row,
-                       uint32_t rows, uint32_t exp, const uint32_t *index)
+static void begin_gate(vg_gate *g, const vg_map *map, const uint32_t *index)
 {
     memset(g, 0, sizeof *g);
-    g->weights = map->weights + 2 * row * map->stride;
-    g->exp = map->exps + exp;
-    g->rows = rows;
+    g->weights = map->weights;
+    g->biases = map->biases;
+    g->exp = map->exps;
+    g->rows = map->rows;
     g->stride = map->stride;
+    g->arg_exp = map->arg_exp;
     g->index = *index;
 }
 
 static void end_gate(vg_gate *g, uint32_t *index)
 {
-    *index += g->rows * (g->columns + (g->biases ? 1 : 0));
+    g->columns = vg_in_row(g);
+    if (g->biases)
+        add_span(g, 1, 0, VG_BIAS, VG_READS_ONE);
+    *index += g->rows * vg_in_row(g);
 }
 
 /* ---- what each needs ------------------------------------------------ */
@@ -62,7 +67,7 @@ static void lay_masters(laying *y, vg_gate *g)
     /* between updates only the readout's gradient is more than zeros */
     cursor *gradient =
         y->learn->method == VG_TBPTT && g->letter ? &y->work : &y->lasts;
-    const uint64_t n = (uint64_t)g->rows * (g->columns + (g->biases ? 1 : 0));
+    const uint64_t n = (uint64_t)g->rows * vg_in_row(g);
 
     g->factors = take(&y->lasts, VG_FACTORS, 4);
     g->lo = take(&y->lasts, (uint64_t)g->rows * g->stride, 2);
@@ -75,14 +80,13 @@ static void lay_gate(laying *y, vg_gate *g, const vg_layer *l)
 {
     const uint32_t k2 = y->learn->k2;
     const int tape = y->learn->method == VG_TBPTT;
-    const uint32_t in_row = g->columns + (g->biases ? 1 : 0);
 
     lay_masters(y, g);
     g->derivatives = take(&y->work, l->n, 4);
     if (tape || vg_acts_on_h(g))
         g->errors = take(&y->work, g->rows, 4);
     else
-        g->traces = take(&y->lasts, (uint64_t)l->n * in_row, 4);
+        g->traces = take(&y->lasts, (uint64_t)l->n * vg_in_row(g), 4);
     if (!tape)
         return;
     if (l->n_c)
@@ -92,31 +96,45 @@ static void lay_gate(laying *y, vg_gate *g, const vg_layer *l)
         g->self = take(&y->work, g->rows, 4);
 }
 
-static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t symbols)
+static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
 {
-    const uint32_t k2 = y->learn->k2;
+    const uint32_t k2 = y->learn->k2, n_r = l->n_z - l->n_in;
 
-    net->z = take(&y->work, l->map.columns, 2);
-    if (y->learn->method == VG_TBPTT || (l->fields & VG_FORGET_GATE))
-        net->c0 = take(&y->work, l->n_c, 4); /* only f asks for it */
+    /* of lstm97 only f asks for it */
+    if (y->learn->method == VG_TBPTT || l->cell != VG_LSTM97 ||
+        (l->fields & VG_FORGET_GATE))
+        net->c0 = take(&y->work, l->n_c, 4);
     net->h_by_c = take(&y->work, l->n_c, 4);
     net->dh = take(&y->work, l->n, 4);
     net->dc = take(&y->work, l->n, 4);
-    if (y->learn->method != VG_TBPTT)
+    if (y->learn->method != VG_TBPTT) {
+        net->r0 = take(&y->work, n_r, 2);
         return;
-    net->dr = take(&y->work, l->map.columns, 4);
-    net->values = take(&y->work, l->map.rows, 2);
+    }
+    net->dx = take(&y->work, layer ? l->n_in : 0, 4);
+    net->dr = take(&y->work, n_r, 4);
+    net->values = take(&y->work, l->rows, 2);
     net->c1 = take(&y->work, l->n_c, 4);
     net->h = take(&y->work, l->n, 2);
-    net->skipped = symbols ? l->n_in : 0;
-    net->z_tape =
-        take(&y->lasts, (uint64_t)(l->map.columns - net->skipped) * k2, 2);
+    net->skipped = y->symbols && !layer ? l->n_in : 0;
+    net->z_tape = take(&y->lasts, (uint64_t)(l->n_z - net->skipped) * k2, 2);
     net->c_tape = take(&y->lasts, (uint64_t)l->n_c * k2, 4);
-    if (l->map.columns == l->n_in)
+    if (l->cell == VG_GRU_RESET_BEFORE) {
+        net->h0 = take(&y->work, l->n, 2);
+        net->s_tape = take(&y->work, (uint64_t)l->n * k2, 2);
+    }
+    if (vg_cells[l->cell].gives == 'y')
+        net->dy = take(&y->work, l->n, 4);
+    if (!n_r)
         net->h_tape = take(&y->lasts, (uint64_t)l->n * k2, 2);
 }
 
 /* ---- gates as the model has them ------------------------------------ */
+
+static vg_reads x_reads(uint32_t symbols)
+{
+    return symbols ? VG_READS_SYMBOL : VG_READS_X;
+}
 
 /* The letter of a gate, counted among those that the layer has. */
 static char letter_of(const vg_layer *l, uint32_t gate)
@@ -137,33 +155,39 @@ static void layer_gate(vg_gate *g, const vg_layer *l, uint32_t layer,
                        uint32_t k, uint32_t x_exp, uint32_t symbols,
                        uint32_t *index)
 {
-    uint32_t row = 0;
+    const uint8_t reads = l->gate[k].reads;
+    /* where h is c as well, it is no signal that the layer gives on h_exp */
+    const uint32_t h_exp =
+        *vg_cells[l->cell].carry == 'h' ? VG_MAX_EXP : l->h_exp;
 
-    for (uint32_t before = 0; before < k; before++)
-        row += l->gate_rows[before];
-    begin_gate(g, &l->map, row, l->gate_rows[k], k, index);
-    g->biases = l->gate_biases[k];
-    g->arg_exp = l->gate_exp[k];
+    begin_gate(g, &l->gate[k], index);
     g->layer = (uint8_t)(layer < VG_FROZEN_READOUT ? layer : 32);
     g->letter = (uint8_t)letter_of(l, k);
-    add_span(g, l->n_in, x_exp, VG_FROM_X, symbols);
-    if (l->map.columns > l->n_in)
-        add_span(g, l->n, l->h_exp, VG_FROM_H, 0);
-    if (l->map.columns > g->columns)
-        add_span(g, l->map.columns - g->columns, VG_MAX_EXP, VG_FROM_H, 0);
+    if (reads != 'h')
+        add_span(g, l->n_in, x_exp, VG_FROM_X, x_reads(symbols));
+    if (reads == 's')
+        add_span(g, l->n, VG_MAX_EXP, VG_FROM_H, VG_READS_S);
+    else if (reads != 'x' && reads != 'd' && l->n_z > l->n_in)
+        add_span(g, l->n, h_exp, VG_FROM_H, VG_READS_H);
+    if (reads == 'b' && l->n_z > (uint32_t)l->n_in + l->n)
+        add_span(g, l->n_z - l->n_in - l->n, VG_MAX_EXP, VG_FROM_H,
+                 VG_READS_GATES);
+    if (reads == 'd')
+        add_span(g, 1, h_exp, VG_FROM_H, VG_READS_OWN_H);
+    if (reads == 'p' || reads == 'q')
+        add_span(g, 1, VG_MAX_EXP, VG_FROM_H,
+                 reads == 'p' ? VG_READS_OWN_C0 : VG_READS_OWN_C1);
     end_gate(g, index);
 }
 
 static void readout_gate(vg_gate *g, const vg_model *m, const vg_readout *r,
                          uint32_t h_exp, uint32_t symbols, uint32_t *index)
 {
-    begin_gate(g, &r->map, 0, r->map.rows, 0, index);
-    g->biases = r->map.biases;
-    g->arg_exp = r->map.arg_exp;
+    begin_gate(g, &r->map, index);
     g->layer = VG_FROZEN_READOUT;
-    add_span(g, r->n_h, h_exp, VG_FROM_H, 0);
+    add_span(g, r->n_h, h_exp, VG_FROM_H, VG_READS_H);
     if (r->map.columns > r->n_h)
-        add_span(g, m->n_in, m->x_exp, VG_FROM_X, symbols);
+        add_span(g, m->n_in, m->x_exp, VG_FROM_X, x_reads(symbols));
     end_gate(g, index);
 }
 
@@ -184,7 +208,7 @@ static uint32_t lay_layers(laying *y, vg_plan *p, vg_gate *gates, vg_net *nets)
         (void)vg_walk_layer(&w, &l);
         memset(&net, 0, sizeof net);
         net.first = n;
-        lay_net(y, &net, &l, symbols);
+        lay_net(y, &net, &l, layer);
         for (uint32_t k = 0; k < l.n_gates; k++, n++) {
             layer_gate(&g, &l, layer, k, x_exp, symbols, &y->index);
             lay_gate(y, &g, &l);
@@ -204,7 +228,6 @@ static uint32_t lay_layers(laying *y, vg_plan *p, vg_gate *gates, vg_net *nets)
         readout_gate(&g, y->m, &r, x_exp, y->symbols, &y->index);
         lay_masters(y, &g);
         g.errors = p->d_logits;
-        p->readout_z = take(&y->work, g.columns, 2);
         shortcuts = y->symbols ? g.columns - r.n_h : 0;
         if (gates)
             gates[n] = g;

@@ -6,141 +6,166 @@
 
 #include "train.h"
 
-/* The columns of a span that can have a trace. */
-static vg_columns traced(const vg_train *t, const vg_gate *g, const vg_span *s)
+/* What the last step read: x is where the run has it. */
+static vg_sources sources_of(const vg_train *t, const vg_input *x)
 {
-    const vg_plan *p = vg_plan_of(t);
-    vg_columns columns = vg_span_columns(g, s);
+    const vg_layer *l = vg_run_layers(&t->run);
+    vg_sources z;
 
-    if (s->symbols) {
-        columns.list = vg_indices(t, p->seen);
-        columns.count = p->now.n_seen;
-    }
-    return columns;
+    z.x = vg_run_signals(&t->run, l->z);
+    z.r = vg_sigs(t, vg_nets_of(t)->r0);
+    z.c0 = vg_ints(t, vg_nets_of(t)->c0);
+    z.c1 = vg_run_c(&t->run, l);
+    z.symbol = x->symbol;
+    return z;
 }
 
-static int32_t *trace_biases(const vg_train *t, const vg_gate *g, uint32_t n)
+static vg_left left_of(const vg_train *t, const vg_sig *values)
 {
-    return vg_ints(t, g->traces) + n * g->columns;
+    const vg_layer *l = vg_run_layers(&t->run);
+    vg_left left;
+
+    left.values = values;
+    left.h0 = NULL;
+    left.h1 = vg_run_r(&t->run, l);
+    left.c0 = vg_ints(t, vg_nets_of(t)->c0);
+    left.c1 = vg_run_c(&t->run, l);
+    return left;
 }
 
-/* e' = f e + C z for one cell's trace of one gate. */
-static void trace_cell(vg_train *t, const vg_gate *g, const vg_input *x,
-                       uint32_t u, int32_t f)
+/* Where a span's part of the first cell's trace is, and from cell to cell how
+ * far apart. */
+static int32_t *traces_of(const vg_train *t, const vg_gate *g, const vg_span *s,
+                          uint32_t *apart)
 {
-    const int32_t c = vg_ints(t, g->derivatives)[u];
-    const vg_sig *z = vg_sigs(t, vg_nets_of(t)->z);
-    int32_t *trace = vg_ints(t, g->traces) + u * g->columns;
+    *apart = s->part == VG_BIAS ? 1 : g->columns;
+    return vg_ints(t, g->traces) +
+           vg_row_at(g, s, vg_run_layers(&t->run)->n, 0);
+}
+
+/* e' = f e + C z for a span of all cells' traces. */
+static void trace_span(vg_train *t, const vg_gate *g, const vg_span *s,
+                       const vg_sources *sources, const vg_sig *values)
+{
+    const vg_layer *l = vg_run_layers(&t->run);
+    const vg_columns columns = vg_listed(t, g, s);
+    const vg_sig *z = vg_read(sources, s);
+    const int32_t *c = vg_ints(t, g->derivatives);
+    const int shift = 4 + (s->reads == VG_READS_SYMBOL ? 0 : s->exp);
+    const int own = vg_reads_own(s);
     fx_clamps k = {0, 0};
+    uint32_t apart;
+    int32_t *trace = traces_of(t, g, s, &apart);
 
-    for (const vg_span *s = g->span; s < g->span + g->n_spans; s++) {
-        const vg_columns columns = traced(t, g, s);
-        if (!vg_rate_of(t, g, s->part))
-            continue;
-        for (uint32_t i = 0; i < columns.count; i++) {
-            const uint32_t j = vg_column(&columns, i);
-            const int32_t source = !s->symbols      ? z[j]
-                                   : j == x->symbol ? x->one
-                                                    : 0;
-            trace[j] = fx_sat30(fx_rs((int64_t)f * trace[j], 14) +
-                                    fx_rs((int64_t)c * source, 4 + s->exp),
-                                &k);
-        }
-    }
-    if (g->biases && vg_rate_of(t, g, VG_BIAS)) {
-        int32_t *e = &trace_biases(t, g, vg_run_layers(&t->run)->n)[u];
-        *e = fx_sat30(fx_rs((int64_t)f * *e, 14) + fx_rs(c, 4), &k);
+    for (uint32_t b = 0, u = 0; u < l->n; b++) {
+        const int32_t keep = vg_kept(l, values, b);
+        for (const uint32_t end = u + l->block; u < end; u++, trace += apart)
+            for (uint32_t i = 0; i < columns.count; i++) {
+                const uint32_t j = vg_column(&columns, i);
+                const int32_t source = z     ? z[j]
+                                       : own ? vg_read_own(sources, s, u)
+                                             : j == sources->symbol;
+                trace[j] = fx_sat30(fx_rs((int64_t)keep * trace[j], 14) +
+                                        fx_rs((int64_t)c[u] * source, shift),
+                                    &k);
+            }
     }
     t->saturated += k.low + k.high;
 }
 
-void vg_rtrl97_record(vg_train *t, const vg_input *x, const vg_sig *values)
+void vg_rtrl97_before(vg_train *t)
+{
+    const vg_layer *l = vg_run_layers(&t->run);
+    const vg_net *net = vg_nets_of(t);
+
+    memcpy(vg_at(t, net->r0), vg_run_r(&t->run, l),
+           2 * (size_t)(l->n_z - l->n_in));
+    if (net->c0)
+        memcpy(vg_at(t, net->c0), vg_run_c(&t->run, l), 4 * (size_t)l->n_c);
+}
+
+void vg_rtrl97_after(vg_train *t, const vg_input *x, const vg_sig *values)
 {
     const vg_layer *l = vg_run_layers(&t->run);
     const vg_net *net = vg_nets_of(t);
     vg_plan *p = vg_plan_of(t);
-    const vg_sig *f =
-        l->fields & VG_FORGET_GATE ? values + l->n / l->block : NULL;
+    const vg_sources z = sources_of(t, x);
+    const vg_left left = left_of(t, values);
 
     if (!x->x)
         vg_note(t, p->seen, p->seen_mark, &p->now.n_seen, x->symbol);
-    vg_derive(t, l, net, values, vg_ints(t, net->c0), vg_run_c(&t->run, l),
-              vg_run_r(&t->run, l));
+    vg_derive(t, l, net, &left);
     for (uint32_t k = 0; k < l->n_gates; k++) {
         const vg_gate *g = vg_gates_of(t) + k;
-        for (uint32_t b = 0, u = 0; g->traces && u < l->n; b++)
-            for (const uint32_t end = u + l->block; u < end; u++)
-                trace_cell(t, g, x, u, f ? f[b] : VG_ONE);
+        for (uint32_t i = 0; g->traces && i < g->n_spans; i++)
+            if (g->span[i].learns)
+                trace_span(t, g, &g->span[i], &z, values);
     }
 }
 
 /* G += the errors of a row's cells times their traces. */
-static void gather_traces(vg_train *t, const vg_gate *g, const int32_t *dc,
-                          uint32_t row, uint32_t cells)
+static void gather_traces(vg_train *t, const vg_gate *g, const vg_span *s,
+                          const int32_t *dc)
 {
-    const uint32_t first = row * cells;
-    const int32_t *trace = vg_ints(t, g->traces) + first * g->columns;
-    const int32_t *trace_bias =
-        trace_biases(t, g, vg_run_layers(&t->run)->n) + first;
-    int32_t *into = vg_ints(t, g->g) + row * g->columns;
-    int64_t sum = 0;
+    const vg_columns columns = vg_listed(t, g, s);
+    const uint32_t cells = vg_run_layers(&t->run)->n / g->rows;
+    uint32_t apart;
+    const int32_t *trace = traces_of(t, g, s, &apart);
 
-    for (const vg_span *s = g->span; s < g->span + g->n_spans; s++) {
-        const vg_columns columns = traced(t, g, s);
-        if (!vg_rate_of(t, g, s->part))
-            continue;
+    for (uint32_t row = 0; row < g->rows; row++) {
+        int32_t *into = vg_ints(t, g->g) + vg_row_at(g, s, g->rows, row);
         for (uint32_t i = 0; i < columns.count; i++) {
             const uint32_t j = vg_column(&columns, i);
             int64_t d = 0;
             for (uint32_t u = 0; u < cells; u++)
-                d += fx_rs((int64_t)dc[first + u] * trace[u * g->columns + j],
-                           20);
+                d += fx_rs((int64_t)dc[u] * trace[u * apart + j], 20);
             vg_add(t, &into[j], d);
         }
+        trace += cells * apart;
+        dc += cells;
     }
-    if (!g->biases || !vg_rate_of(t, g, VG_BIAS))
-        return;
-    for (uint32_t u = 0; u < cells; u++)
-        sum += fx_rs((int64_t)dc[first + u] * trace_bias[u], 20);
-    vg_add(t, &vg_biases_of(t, g, g->g)[row], sum);
 }
 
 void vg_rtrl97_step(vg_train *t, const vg_input *x, const int32_t *dh)
 {
     const vg_layer *l = vg_run_layers(&t->run);
     const vg_net *net = vg_nets_of(t);
+    const vg_sources z = sources_of(t, x);
+    const vg_left left = left_of(t, vg_run_values(&t->run));
 
     memcpy(vg_ints(t, net->dh), dh, 4 * (size_t)l->n);
     memset(vg_ints(t, net->dc), 0, 4 * (size_t)l->n);
-    vg_step_back(t, l, net, vg_run_c(&t->run, l), vg_run_r(&t->run, l));
+    vg_step_back(t, l, net, &left);
     for (uint32_t k = 0; k < l->n_gates; k++) {
         const vg_gate *g = vg_gates_of(t) + k;
-        for (uint32_t row = 0; row < g->rows; row++)
-            if (g->traces)
-                gather_traces(t, g, vg_ints(t, net->dc), row, l->n / g->rows);
-            else
-                vg_gather(t, g, row, vg_ints(t, g->errors)[row],
-                          vg_sigs(t, net->z), x->symbol);
+        if (!g->traces)
+            vg_gather(t, g, vg_ints(t, g->errors), &z);
+        for (uint32_t i = 0; g->traces && i < g->n_spans; i++)
+            if (g->span[i].learns)
+                gather_traces(t, g, &g->span[i], vg_ints(t, net->dc));
     }
+}
+
+static void forget_traces(const vg_train *t, const vg_gate *g, const vg_span *s)
+{
+    const vg_columns columns = vg_listed(t, g, s);
+    uint32_t apart;
+    int32_t *trace = traces_of(t, g, s, &apart);
+
+    for (uint32_t u = 0; u < vg_run_layers(&t->run)->n; u++, trace += apart)
+        for (uint32_t i = 0; i < columns.count; i++)
+            trace[vg_column(&columns, i)] = 0;
 }
 
 void vg_rtrl97_reset(vg_train *t)
 {
     vg_plan *p = vg_plan_of(t);
-    const vg_layer *l = vg_run_layers(&t->run);
+    const uint32_t n_gates = vg_run_layers(&t->run)->n_gates;
 
-    for (uint32_t k = 0; k < l->n_gates; k++) {
+    for (uint32_t k = 0; k < n_gates; k++) {
         const vg_gate *g = vg_gates_of(t) + k;
-        int32_t *trace = vg_ints(t, g->traces);
-        for (uint32_t u = 0; g->traces && u < l->n; u++, trace += g->columns) {
-            for (const vg_span *s = g->span; s < g->span + g->n_spans; s++) {
-                const vg_columns columns = traced(t, g, s);
-                for (uint32_t i = 0; i < columns.count; i++)
-                    trace[vg_column(&columns, i)] = 0;
-            }
-            if (g->biases)
-                trace_biases(t, g, l->n)[u] = 0;
-        }
+        for (uint32_t i = 0; g->traces && i < g->n_spans; i++)
+            forget_traces(t, g, &g->span[i]);
     }
     if (t->learn.flags & VG_SYMBOLS)
         vg_forget(t, p->seen, p->seen_mark, &p->now.n_seen);

@@ -1,7 +1,8 @@
 /* run.c - one sequence passing through a model.
  *
  * The arena: vg_readout, vg_layer[n_layers], then for each layer c and
- * z = [x; r], then the gates' arguments and the logits.
+ * z = [x; r], then the gates' values with what may
+ * lie behind them, and the logits.
  */
 #include <string.h>
 
@@ -31,8 +32,8 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
         end += 4 * l.n_c;
         l.z = end;
         end += 2 * round4(l.n_in + l.n_r); /* as rows are padded */
-        if (l.map.rows > most)
-            most = l.map.rows;
+        if (l.rows + l.n_extra > most)
+            most = l.rows + l.n_extra;
         if (layers)
             layers[k] = l;
     }
@@ -99,63 +100,59 @@ void vg_run_reset(vg_run *r)
 
 static void run_step(vg_run *r, const vg_input *x, vg_sig *y)
 {
-    const vg_model *m = r->model;
-    const vg_readout *readout = vg_run_readout(r);
     const vg_layer *l = vg_run_layers(r);
     const vg_sig *in = x->x;
 
-    for (uint32_t k = 0; k < m->n_layers; k++, l++) {
-        vg_sig *z = vg_run_signals(r, l->z);
+    for (uint32_t k = 0; k < r->model->n_layers; k++, l++) {
         if (in)
-            memcpy(z, in, 2 * (size_t)l->n_in);
-        r->saturated +=
-            vg_layer_step(m->blob, l, vg_run_c(r, l), z, in ? NULL : x,
-                          vg_run_signals(r, readout->a));
-        in = z + l->n_in;
+            memcpy(vg_run_signals(r, l->z), in, 2 * (size_t)l->n_in);
+        vg_layer_step(r, l, in ? NULL : x);
+        in = vg_run_out(r, l);
     }
-    if (!y)
-        return;
-    if (readout->map.rows) {
-        r->saturated += vg_readout_step(m->blob, readout, in, x,
-                                        vg_run_signals(r, readout->logits), y);
-    } else {
-        memcpy(vg_run_signals(r, readout->logits), in, 2 * (size_t)m->n_out);
-        memcpy(y, in, 2 * (size_t)m->n_out);
-    }
+    if (y)
+        vg_readout_step(r, in, x, y);
 }
 
-void vg_run_step(vg_run *r, const vg_sig *x, vg_sig *y)
+int vg_run_step(vg_run *r, const vg_sig *x, vg_sig *y)
 {
     const vg_input in = {x, 0, 0};
 
+    if (r->model->whole)
+        return VG_E_ARG;
     run_step(r, &in, y);
+    return VG_OK;
 }
 
 int vg_run_symbol(vg_run *r, uint32_t symbol, vg_sig *y)
 {
     const vg_input in = {NULL, symbol, (int32_t)1 << r->model->x_exp};
 
-    if (symbol >= r->model->n_in)
+    if (r->model->whole || symbol >= r->model->n_in)
         return VG_E_ARG;
     run_step(r, &in, y);
     return VG_OK;
 }
 
-void vg_run_steps(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y)
+int vg_run_steps(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y)
 {
     const vg_model *m = r->model;
 
+    if (m->whole)
+        return VG_E_ARG;
     for (; steps; steps--, x += m->n_in) {
-        vg_run_step(r, x, m->mode == VG_EVERY || steps == 1 ? y : NULL);
+        (void)vg_run_step(r, x, m->mode == VG_EVERY || steps == 1 ? y : NULL);
         if (y && m->mode == VG_EVERY)
             y += m->n_out;
     }
+    return VG_OK;
 }
 
 int vg_run_symbols(vg_run *r, const uint16_t *symbol, uint32_t steps, vg_sig *y)
 {
     const vg_model *m = r->model;
 
+    if (m->whole)
+        return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++)
         if (symbol[k] >= m->n_in)
             return VG_E_ARG;

@@ -8,18 +8,28 @@
 
 /* ---- onto the tape -------------------------------------------------- */
 
-void vg_tbptt_record(vg_train *t, uint32_t layer, const vg_sig *values)
+void vg_tbptt_before(vg_train *t, uint32_t layer)
+{
+    const vg_layer *l = vg_run_layers(&t->run) + layer;
+    const vg_net *net = vg_nets_of(t) + layer;
+    const uint32_t k2 = t->learn.k2, at = vg_plan_of(t)->now.tape_at;
+    const vg_sig *z = vg_run_signals(&t->run, l->z);
+    const int32_t *c = vg_run_c(&t->run, l);
+
+    for (uint32_t j = net->skipped; j < l->n_z; j++)
+        vg_sigs(t, net->z_tape)[(j - net->skipped) * k2 + at] = z[j];
+    for (uint32_t u = 0; u < l->n_c; u++)
+        vg_ints(t, net->c_tape)[u * k2 + at] = c[u];
+}
+
+void vg_tbptt_after(vg_train *t, uint32_t layer, const vg_sig *values)
 {
     const vg_layer *l = vg_run_layers(&t->run) + layer;
     const vg_net *net = vg_nets_of(t) + layer;
     const vg_gate *gate = vg_gates_of(t) + net->first;
     const uint32_t k2 = t->learn.k2, at = vg_plan_of(t)->now.tape_at;
-    const vg_sig *z = vg_sigs(t, net->z), *h = vg_run_r(&t->run, l);
+    const vg_sig *h = vg_run_r(&t->run, l);
 
-    for (uint32_t j = net->skipped; j < l->map.columns; j++)
-        vg_sigs(t, net->z_tape)[(j - net->skipped) * k2 + at] = z[j];
-    for (uint32_t u = 0; u < l->n_c; u++)
-        vg_ints(t, net->c_tape)[u * k2 + at] = vg_ints(t, net->c0)[u];
     for (uint32_t u = 0; net->h_tape && u < l->n; u++)
         vg_sigs(t, net->h_tape)[u * k2 + at] = h[u];
     for (uint32_t k = 0; k < l->n_gates; k++, gate++)
@@ -47,14 +57,18 @@ void vg_tbptt_step(vg_train *t, const vg_input *x, const int32_t *dh)
 /* What a layer's step at `at` left, off the tape into net's vectors.  c and h
  * after it are those before the next step, or the run's own after the newest.
  */
-static void recall(vg_train *t, const vg_layer *l, const vg_net *net,
-                   uint32_t at, uint32_t next, int newest)
+static vg_left recall(vg_train *t, const vg_layer *l, const vg_net *net,
+                      uint32_t at, uint32_t next, int newest)
 {
     const vg_gate *gate = vg_gates_of(t) + net->first;
     const uint32_t k2 = t->learn.k2;
+    const vg_sig *h_tape =
+        vg_sigs(t, net->z_tape) + (l->n_in - net->skipped) * k2;
     vg_sig *values = vg_sigs(t, net->values);
-    vg_sig *h = vg_sigs(t, net->h);
+    vg_sig *h0 = net->h0 ? vg_sigs(t, net->h0) : NULL;
+    vg_sig *h1 = vg_sigs(t, net->h);
     int32_t *c0 = vg_ints(t, net->c0), *c1 = vg_ints(t, net->c1);
+    const vg_left left = {vg_sigs(t, net->values), h0, h1, c0, c1};
 
     for (uint32_t k = 0; k < l->n_gates; k++, gate++)
         for (uint32_t row = 0; gate->gates_tape && row < gate->rows; row++)
@@ -66,52 +80,65 @@ static void recall(vg_train *t, const vg_layer *l, const vg_net *net,
     }
     for (uint32_t u = 0; u < l->n; u++) {
         if (newest)
-            h[u] = vg_run_r(&t->run, l)[u];
+            h1[u] = vg_run_r(&t->run, l)[u];
         else if (net->h_tape)
-            h[u] = vg_sigs(t, net->h_tape)[u * k2 + at];
+            h1[u] = vg_sigs(t, net->h_tape)[u * k2 + at];
         else
-            h[u] = vg_sigs(
-                t, net->z_tape)[(l->n_in - net->skipped + u) * k2 + next];
+            h1[u] = h_tape[u * k2 + next];
+    }
+    for (uint32_t u = 0; h0 && u < l->n; u++)
+        h0[u] = h_tape[u * k2 + at];
+    return left;
+}
+
+/* dh, the error of h, and where a layer gives y, dy: from above, and r's part
+ * of the step after. */
+static void meet(vg_train *t, const vg_layer *l, const vg_net *net,
+                 const int32_t *above, uint32_t stride)
+{
+    const int gives_y = vg_cells[l->cell].gives == 'y';
+    int32_t *dy = vg_ints(t, gives_y ? net->dy : net->dh);
+    int32_t *dh = vg_ints(t, net->dh);
+    const int32_t *dr = vg_ints(t, net->dr);
+
+    for (uint32_t u = 0; u < l->n; u++) {
+        dy[u] = above[u * stride];
+        if (gives_y)
+            dh[u] = dr[u];
+        else if (l->n_z > l->n_in)
+            dh[u] = fx_sat31((int64_t)dh[u] + dr[u]);
     }
 }
 
-/* The error of c in the step before: dc f. */
-static void carry_back(vg_train *t, const vg_layer *l, const vg_net *net)
-{
-    const vg_sig *f = vg_sigs(t, net->values) + l->n / l->block;
-    int32_t *dc = vg_ints(t, net->dc);
-
-    if (!l->n_c || !(l->fields & VG_FORGET_GATE))
-        return;
-    for (uint32_t b = 0, u = 0; u < l->n; b++)
-        for (const uint32_t end = u + l->block; u < end; u++)
-            dc[u] = fx_to31((int64_t)dc[u] * f[b], 14);
-}
-
-/* One layer, one step: from the error of h that came from above. */
+/* One layer, one step: from the error that came from above.  x's errors too, if
+ * a layer below wants them. */
 static void layer_back(vg_train *t, uint32_t layer, const int32_t *above,
-                       uint32_t stride, uint32_t at)
+                       uint32_t stride, uint32_t at, const vg_left *left,
+                       int below)
 {
     const vg_layer *l = vg_run_layers(&t->run) + layer;
     const vg_net *net = vg_nets_of(t) + layer;
     const vg_gate *gates = vg_gates_of(t) + net->first;
     const uint32_t k2 = t->learn.k2;
-    const int recurrent = l->map.columns > l->n_in;
-    int32_t *dr = vg_ints(t, net->dr);
+    int32_t *dr = vg_ints(t, net->dr), *dx = vg_ints(t, net->dx);
 
-    for (uint32_t u = 0; u < l->n; u++)
-        vg_ints(t, net->dh)[u] = fx_sat31((int64_t)above[u * stride] +
-                                          (recurrent ? dr[l->n_in + u] : 0));
-    vg_derive(t, l, net, vg_sigs(t, net->values), vg_ints(t, net->c0),
-              vg_ints(t, net->c1), vg_sigs(t, net->h));
-    vg_step_back(t, l, net, vg_ints(t, net->c1), vg_sigs(t, net->h));
-    carry_back(t, l, net);
+    meet(t, l, net, above, stride);
+    vg_derive(t, l, net, left);
+    vg_step_back(t, l, net, left);
+    vg_carry_back(t, l, net, left->values);
     for (uint32_t k = 0; k < l->n_gates; k++)
         for (uint32_t row = 0; row < gates[k].rows; row++)
             vg_ints(t, gates[k].errors_tape)[row * k2 + at] =
                 vg_ints(t, gates[k].errors)[row];
-    vg_transposed(t, gates, l->n_gates, layer ? 0 : l->n_in, l->map.columns,
-                  dr);
+    if (below) {
+        memset(dx, 0, 4 * (size_t)l->n_in);
+        vg_transposed(t, gates, l->n_gates, VG_READS_X, l->n_in, dx);
+    }
+    if (l->n_z == l->n_in)
+        return;
+    vg_transposed(t, gates, l->n_gates, VG_READS_H, l->n, dr);
+    vg_transposed(t, gates, l->n_gates, VG_READS_GATES, l->n_z - l->n_in - l->n,
+                  dr + l->n);
 }
 
 /* ---- gradients ------------------------------------------------------ */
@@ -140,79 +167,183 @@ static void chain_symbols(vg_train *t, vg_plan *p)
     }
 }
 
-static void span_gradient(vg_train *t, const vg_gate *g, const vg_net *net,
-                          const vg_span *s, uint32_t row)
+/* The sum of errors times sources along the tape; z null: all are 1. */
+static int64_t along(const int32_t *errors, const vg_sig *z, uint32_t n)
+{
+    int64_t sum = 0;
+
+    if (z)
+        for (uint32_t k = 0; k < n; k++)
+            sum += (int64_t)errors[k] * z[k];
+    else
+        for (uint32_t k = 0; k < n; k++)
+            sum += errors[k];
+    return sum;
+}
+
+/* The sum of errors of the steps on a symbol. */
+static int64_t chained(const vg_train *t, const int32_t *errors,
+                       uint32_t symbol)
+{
+    const vg_plan *p = vg_plan_of(t);
+    uint32_t at = vg_indices(t, p->seen_mark)[symbol];
+    int64_t sum = 0;
+
+    for (; at; at = vg_indices(t, p->next)[at - 1])
+        sum += errors[at - 1];
+    return sum;
+}
+
+/* s = r h of all steps on the tape. */
+static void recall_s(const vg_train *t, const vg_layer *l, const vg_net *net)
+{
+    const uint32_t k2 = t->learn.k2;
+    const vg_sig *r = vg_sigs(t, vg_gate_of(t, net, 'r')->gates_tape);
+    const vg_sig *h = vg_sigs(t, net->z_tape) + (l->n_in - net->skipped) * k2;
+
+    for (uint32_t k = 0; k < l->n * k2; k++)
+        vg_sigs(t, net->s_tape)[k] = (vg_sig)fx_rs((int32_t)r[k] * h[k], 14);
+}
+
+/* A span's first source along the tape; null: all are 1. */
+static const vg_sig *tape_of(const vg_train *t, const vg_layer *l,
+                             const vg_net *net, const vg_span *s)
+{
+    const uint32_t k2 = t->learn.k2;
+    const vg_sig *z = vg_sigs(t, net->z_tape);
+    const vg_sig *r = z + (l->n_in - net->skipped) * k2;
+
+    switch (s->reads) {
+    case VG_READS_X:
+        return z;
+    case VG_READS_S:
+        return vg_sigs(t, net->s_tape);
+    case VG_READS_GATES:
+        return r + l->n * k2;
+    case VG_READS_ONE:
+        return NULL;
+    default: /* h, all or own */
+        return r;
+    }
+}
+
+/* The sum of errors times a cell's own source, each product rounded. */
+static int64_t along_own(const vg_train *t, const vg_layer *l,
+                         const vg_net *net, const vg_span *s, uint32_t u,
+                         const int32_t *errors)
 {
     const vg_plan *p = vg_plan_of(t);
     const uint32_t k2 = t->learn.k2;
-    const int32_t *errors = vg_ints(t, g->errors_tape) + row * k2;
-    int32_t *into = vg_ints(t, g->g) + row * g->columns;
+    const uint32_t newest = (p->now.tape_at ? p->now.tape_at : k2) - 1;
+    const vg_sig *h = tape_of(t, l, net, s) + u * k2;
+    const int32_t *c = vg_ints(t, net->c_tape) + u * k2;
+    int64_t sum = 0;
 
-    if (s->symbols) {
-        for (uint32_t k = 0; k < p->now.n_seen; k++) {
-            const uint32_t symbol = vg_indices(t, p->seen)[k];
-            int64_t sum = 0;
-            for (uint32_t at = vg_indices(t, p->seen_mark)[symbol]; at;
-                 at = vg_indices(t, p->next)[at - 1])
-                sum += errors[at - 1];
-            keep(t, &into[symbol], sum, 0);
-        }
-        return;
+    for (uint32_t k = 0; k < p->now.tape_len; k++) {
+        int32_t z;
+        if (s->reads == VG_READS_OWN_H)
+            z = h[k];
+        else if (s->reads == VG_READS_OWN_C0)
+            z = (int32_t)fx_rs(c[k], 6);
+        else if (k == newest)
+            z = (int32_t)fx_rs(vg_run_c(&t->run, l)[u], 6);
+        else
+            z = (int32_t)fx_rs(c[k + 1 < k2 ? k + 1 : 0], 6);
+        sum += fx_round((int64_t)errors[k] * z, s->exp);
     }
-    for (uint32_t j = vg_span_begin(g, s); j < s->end; j++) {
-        const vg_sig *z = vg_sigs(t, net->z_tape) + (j - net->skipped) * k2;
-        int64_t sum = 0;
-        for (uint32_t k = 0; k < p->now.tape_len; k++)
-            sum += (int64_t)errors[k] * z[k];
-        keep(t, &into[j], sum, s->exp);
+    return sum;
+}
+
+static void span_gradient(vg_train *t, const vg_gate *g, const vg_layer *l,
+                          const vg_net *net, const vg_span *s)
+{
+    const uint32_t k2 = t->learn.k2, n = vg_plan_of(t)->now.tape_len;
+    const vg_columns columns = vg_listed(t, g, s);
+    const vg_sig *z = tape_of(t, l, net, s);
+
+    for (uint32_t row = 0; row < g->rows; row++) {
+        const int32_t *errors = vg_ints(t, g->errors_tape) + row * k2;
+        int32_t *into = vg_ints(t, g->g) + vg_row_at(g, s, g->rows, row);
+        for (uint32_t k = 0; k < columns.count; k++) {
+            const uint32_t j = vg_column(&columns, k);
+            if (s->reads == VG_READS_SYMBOL)
+                keep(t, &into[j], chained(t, errors, j), 0);
+            else if (vg_reads_own(s))
+                keep(t, into, along_own(t, l, net, s, row, errors), 0);
+            else
+                keep(t, &into[j], along(errors, z ? z + j * k2 : NULL, n),
+                     s->exp);
+        }
     }
 }
 
-static void gate_gradient(vg_train *t, const vg_gate *g, const vg_net *net)
+static void layer_gradient(vg_train *t, const vg_layer *l, const vg_net *net)
 {
-    for (uint32_t row = 0; row < g->rows; row++) {
-        const int32_t *errors = vg_ints(t, g->errors_tape) + row * t->learn.k2;
-        int64_t sum = 0;
+    const vg_gate *g = vg_gates_of(t) + net->first;
+
+    if (net->s_tape)
+        recall_s(t, l, net);
+    for (const vg_gate *end = g + l->n_gates; g < end; g++)
         for (const vg_span *s = g->span; s < g->span + g->n_spans; s++)
-            if (vg_rate_of(t, g, s->part))
-                span_gradient(t, g, net, s, row);
-        if (!g->biases || !vg_rate_of(t, g, VG_BIAS))
-            continue;
-        for (uint32_t k = 0; k < vg_plan_of(t)->now.tape_len; k++)
-            sum += errors[k];
-        keep(t, &vg_biases_of(t, g, g->g)[row], sum, 0);
-    }
+            if (s->learns)
+                span_gradient(t, g, l, net, s);
 }
 
 /* ---- an update is due ----------------------------------------------- */
+
+/* The lowest layer that learns; n_layers if none does. */
+static uint32_t lowest(const vg_train *t)
+{
+    const vg_net *nets = vg_nets_of(t);
+
+    for (uint32_t k = 0; k < t->model.n_layers; k++) {
+        const vg_gate *g = vg_gates_of(t) + nets[k].first;
+        const vg_gate *end = g + vg_run_layers(&t->run)[k].n_gates;
+        for (; g < end; g++)
+            for (uint32_t i = 0; i < g->n_spans; i++)
+                if (g->span[i].learns)
+                    return k;
+    }
+    return t->model.n_layers;
+}
+
+/* The error of one step, at `at`, down to the layer `low`. */
+static void step_back(vg_train *t, uint32_t low, uint32_t at, uint32_t next,
+                      int newest)
+{
+    const vg_layer *layers = vg_run_layers(&t->run);
+    const vg_net *nets = vg_nets_of(t);
+    const int32_t *above = vg_ints(t, vg_plan_of(t)->dh_tape) + at;
+    uint32_t stride = t->learn.k2;
+
+    for (uint32_t k = t->model.n_layers; k-- > low; stride = 1) {
+        const vg_left left = recall(t, &layers[k], &nets[k], at, next, newest);
+        layer_back(t, k, above, stride, at, &left, k > low);
+        above = vg_ints(t, nets[k].dx);
+    }
+}
 
 void vg_tbptt_flow(vg_train *t)
 {
     vg_plan *p = vg_plan_of(t);
     const vg_layer *layers = vg_run_layers(&t->run);
     const vg_net *nets = vg_nets_of(t);
-    const uint32_t k2 = t->learn.k2, last = t->model.n_layers - 1u;
+    const uint32_t k2 = t->learn.k2, n = t->model.n_layers, low = lowest(t);
     uint32_t at = p->now.tape_at, next = at;
 
-    for (uint32_t k = 0; k <= last; k++) {
+    for (uint32_t k = low; k < n; k++) {
         memset(vg_ints(t, nets[k].dc), 0, 4 * (size_t)layers[k].n);
-        memset(vg_ints(t, nets[k].dr) + layers[k].n_in, 0,
-               4 * (size_t)(layers[k].map.columns - layers[k].n_in));
+        memset(vg_ints(t, nets[k].dr), 0,
+               4 * (size_t)(layers[k].n_z - layers[k].n_in));
     }
-    for (uint32_t step = 0; step < p->now.tape_len; step++, next = at) {
+    for (uint32_t step = 0; low < n && step < p->now.tape_len; step++) {
         at = at ? at - 1 : k2 - 1;
-        for (uint32_t k = last + 1; k-- > 0;) {
-            recall(t, &layers[k], &nets[k], at, next, step == 0);
-            if (k == last)
-                layer_back(t, k, vg_ints(t, p->dh_tape) + at, k2, at);
-            else
-                layer_back(t, k, vg_ints(t, nets[k + 1].dr), 1, at);
-        }
+        step_back(t, low, at, next, step == 0);
+        next = at;
     }
     if (t->learn.flags & VG_SYMBOLS)
         chain_symbols(t, p);
-    for (uint32_t k = 0; k <= last; k++)
-        for (uint32_t g = 0; g < layers[k].n_gates; g++)
-            gate_gradient(t, vg_gates_of(t) + nets[k].first + g, &nets[k]);
-    memset(vg_ints(t, p->dh_tape), 0, 4 * (size_t)layers[last].n * k2);
+    for (uint32_t k = low; k < n; k++)
+        layer_gradient(t, &layers[k], &nets[k]);
+    memset(vg_ints(t, p->dh_tape), 0, 4 * (size_t)layers[n - 1].n * k2);
 }

@@ -5,75 +5,55 @@
 
 /* ---- one step ------------------------------------------------------- */
 
-/* The run's step, and what learning must keep of it. */
-static void forward(vg_train *t, const vg_input *x)
+/* The run's step, and what learning must keep of it.  Returns what the readout
+ * reads. */
+static const vg_sig *forward(vg_train *t, const vg_input *x)
 {
     const vg_layer *l = vg_run_layers(&t->run);
-    const vg_net *net = vg_nets_of(t);
-    vg_sig *values = vg_run_signals(&t->run, vg_run_readout(&t->run)->a);
+    const int tape = t->learn.method == VG_TBPTT;
+    const vg_sig *values = vg_run_values(&t->run);
     const vg_sig *in = x->x;
 
-    for (uint32_t k = 0; k < t->model.n_layers; k++, l++, net++) {
+    for (uint32_t k = 0; k < t->model.n_layers; k++, l++) {
         vg_sig *z = vg_run_signals(&t->run, l->z);
-        const uint32_t skip = in ? 0 : l->n_in; /* a symbol has no columns */
         if (in)
             memcpy(z, in, 2 * (size_t)l->n_in);
-        memcpy(vg_sigs(t, net->z) + skip, z + skip,
-               2 * (size_t)(l->map.columns - skip));
-        if (net->c0)
-            memcpy(vg_at(t, net->c0), vg_run_c(&t->run, l), 4 * (size_t)l->n_c);
-        t->run.saturated += vg_layer_step(
-            t->model.blob, l, vg_run_c(&t->run, l), z, in ? NULL : x, values);
-        if (t->learn.method == VG_TBPTT)
-            vg_tbptt_record(t, k, values);
+        if (tape)
+            vg_tbptt_before(t, k);
         else
-            vg_rtrl97_record(t, x, values);
-        in = z + l->n_in;
+            vg_rtrl97_before(t);
+        vg_layer_step(&t->run, l, in ? NULL : x);
+        if (tape)
+            vg_tbptt_after(t, k, values);
+        else
+            vg_rtrl97_after(t, x, values);
+        in = vg_run_out(&t->run, l);
     }
-}
-
-static const vg_layer *last_layer(const vg_train *t)
-{
-    return vg_run_layers(&t->run) + t->model.n_layers - 1;
-}
-
-static void read_out(vg_train *t, const vg_input *x, vg_sig *y)
-{
-    const vg_readout *r = vg_run_readout(&t->run);
-    const vg_sig *h = vg_run_r(&t->run, last_layer(t));
-    vg_sig *logits = vg_run_signals(&t->run, r->logits);
-
-    if (r->map.rows) {
-        t->run.saturated += vg_readout_step(t->model.blob, r, h, x, logits, y);
-    } else {
-        memcpy(logits, h, 2 * (size_t)t->model.n_out);
-        memcpy(y, h, 2 * (size_t)t->model.n_out);
-    }
+    return in;
 }
 
 /* The readout learns from the errors of the logits; the error of h. */
-static const int32_t *through_readout(vg_train *t, const vg_input *x)
+static const int32_t *through_readout(vg_train *t, const vg_sig *h,
+                                      const vg_input *x)
 {
     vg_plan *p = vg_plan_of(t);
     const vg_gate *g = vg_readout_gate(t);
     const vg_readout *r = vg_run_readout(&t->run);
     int32_t *d = vg_ints(t, p->d_logits);
     int32_t *dh = vg_ints(t, vg_nets_of(t)[t->model.n_layers - 1].dh);
-    vg_sig *z;
+    vg_sources z;
 
     if (!g)
         return d;
-    z = vg_sigs(t, p->readout_z);
-    memcpy(z, vg_run_r(&t->run, last_layer(t)), 2 * (size_t)r->n_h);
-    if (g->columns > r->n_h) {
-        if (x->x)
-            memcpy(z + r->n_h, x->x, 2 * (size_t)t->model.n_in);
-        else
-            vg_note(t, p->fresh, p->fresh_mark, &p->now.n_fresh, x->symbol);
-    }
-    for (uint32_t row = 0; row < g->rows; row++)
-        vg_gather(t, g, row, d[row], z, x->symbol);
-    vg_transposed(t, g, 1, 0, r->n_h, dh);
+    memset(&z, 0, sizeof z);
+    z.r = h;
+    z.x = vg_run_signals(&t->run, vg_run_layers(&t->run)->z);
+    z.symbol = x->symbol;
+    if (!x->x && g->columns > r->n_h)
+        vg_note(t, p->fresh, p->fresh_mark, &p->now.n_fresh, x->symbol);
+    vg_gather(t, g, d, &z);
+    memset(dh, 0, 4 * (size_t)r->n_h);
+    vg_transposed(t, g, 1, VG_READS_H, r->n_h, dh);
     return dh;
 }
 
@@ -97,17 +77,18 @@ static int train_step(vg_train *t, const vg_input *x, const vg_sig *target,
 {
     vg_plan *p = vg_plan_of(t);
     const int32_t *dh = NULL;
+    const vg_sig *h;
 
     if (!y)
         y = vg_sigs(t, p->y);
-    forward(t, x);
+    h = forward(t, x);
     t->steps++;
     p->now.pending++;
     if (target || y != vg_sigs(t, p->y))
-        read_out(t, x, y);
+        vg_readout_step(&t->run, h, x, y);
     if (target) {
         vg_loss_step(t, y, target);
-        dh = through_readout(t, x);
+        dh = through_readout(t, h, x);
         p->now.hot = 1;
     }
     if (t->learn.method == VG_TBPTT)
@@ -123,7 +104,7 @@ int vg_train_step(vg_train *t, const vg_sig *x, const vg_sig *target, vg_sig *y)
 {
     const vg_input in = {x, 0, 0};
 
-    if (!t || !x || (t->learn.flags & VG_SYMBOLS) ||
+    if (!vg_begun(t) || !x || (t->learn.flags & VG_SYMBOLS) ||
         (target && vg_target_check(t, target)))
         return VG_E_ARG;
     return train_step(t, &in, target, y);
@@ -134,8 +115,8 @@ int vg_train_symbol(vg_train *t, uint32_t symbol, const vg_sig *target,
 {
     vg_input in = {NULL, symbol, 0};
 
-    if (!t || !(t->learn.flags & VG_SYMBOLS) || symbol >= t->model.n_in ||
-        (target && vg_target_check(t, target)))
+    if (!vg_begun(t) || !(t->learn.flags & VG_SYMBOLS) ||
+        symbol >= t->model.n_in || (target && vg_target_check(t, target)))
         return VG_E_ARG;
     in.one = (int32_t)1 << t->model.x_exp;
     return train_step(t, &in, target, y);
@@ -166,8 +147,8 @@ int32_t vg_train_steps(vg_train *t, const vg_sig *x, const vg_sig *target,
 {
     int32_t changed = 0;
 
-    if (!t || !x || (t->learn.flags & VG_SYMBOLS) || steps > INT32_MAX ||
-        !targets_ok(t, target, known, steps))
+    if (!vg_begun(t) || !x || (t->learn.flags & VG_SYMBOLS) ||
+        steps > INT32_MAX || !targets_ok(t, target, known, steps))
         return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++, x += t->model.n_in)
         changed += vg_train_step(t, x, target_at(t, target, known, k), NULL);
@@ -180,8 +161,8 @@ int32_t vg_train_symbols(vg_train *t, const uint16_t *symbol,
 {
     int32_t changed = 0;
 
-    if (!t || !symbol || !(t->learn.flags & VG_SYMBOLS) || steps > INT32_MAX ||
-        !targets_ok(t, target, known, steps))
+    if (!vg_begun(t) || !symbol || !(t->learn.flags & VG_SYMBOLS) ||
+        steps > INT32_MAX || !targets_ok(t, target, known, steps))
         return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++)
         if (symbol[k] >= t->model.n_in)
@@ -197,7 +178,7 @@ int vg_train_end(vg_train *t)
     vg_plan *p;
     int changed;
 
-    if (!t)
+    if (!vg_begun(t))
         return VG_E_ARG;
     p = vg_plan_of(t);
     changed = p->now.pending ? due(t) : 0;

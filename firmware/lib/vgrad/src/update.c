@@ -209,119 +209,104 @@ static int32_t moved(update *u, int32_t master, int64_t change)
  * whose weights may move all the same. */
 static vg_columns touched(const vg_train *t, const vg_gate *g, const vg_span *s)
 {
-    const vg_plan *p = vg_plan_of(t);
-    vg_columns columns = vg_span_columns(g, s);
-
-    if (s->symbols && !g->v) {
-        columns.list = vg_indices(t, g->letter ? p->seen : p->fresh);
-        columns.count = g->letter ? p->now.n_seen : p->now.n_fresh;
-    }
-    return columns;
+    return g->v ? vg_all(g, s) : vg_listed(t, g, s);
 }
 
 static void span_squares(const vg_train *t, const vg_gate *g, const vg_span *s,
                          square_sum *q)
 {
     const vg_columns columns = touched(t, g, s);
-    const int32_t *gradient = vg_ints(t, g->g);
 
-    for (uint32_t row = 0; row < g->rows; row++, gradient += g->columns)
+    for (uint32_t row = 0; row < g->rows; row++) {
+        const int32_t *gradient =
+            vg_ints(t, g->g) + vg_row_at(g, s, g->rows, row);
         for (uint32_t k = 0; k < columns.count; k++)
             add_square(q, gradient[vg_column(&columns, k)]);
+    }
 }
 
 static square_sum squares(const vg_train *t)
 {
-    const vg_plan *p = vg_plan_of(t);
+    const vg_gate *g = vg_gates_of(t);
     square_sum q = {0, 0};
 
-    for (const vg_gate *g = vg_gates_of(t); g < vg_gates_of(t) + p->n_gates;
-         g++) {
+    for (const vg_gate *end = g + vg_plan_of(t)->n_gates; g < end; g++)
         for (const vg_span *s = g->span; s < g->span + g->n_spans; s++)
-            if (vg_rate_of(t, g, s->part))
+            if (s->learns)
                 span_squares(t, g, s, &q);
-        if (g->biases && vg_rate_of(t, g, VG_BIAS))
-            for (uint32_t row = 0; row < g->rows; row++)
-                add_square(&q, vg_biases_of(t, g, g->g)[row]);
-    }
     return q;
+}
+
+static void move_weight(update *u, vg_sig *hi, int16_t *lo, int64_t change)
+{
+    vg_set_master(moved(u, vg_master_of(*hi, *lo), change), hi, lo);
+    u->full |= *hi >= HI_FULL || *hi <= -HI_FULL;
+}
+
+static void move_bias(update *u, int32_t *bias, int64_t change)
+{
+    *bias = moved(u, *bias, change);
+    u->full |= *bias >= BIAS_FULL || *bias <= -BIAS_FULL;
 }
 
 static void update_span(update *u, const vg_gate *g, const vg_span *s)
 {
     vg_train *t = u->t;
     const vg_columns columns = touched(t, g, s);
-    const int n = 32 - vg_exp_of(t, g) + s->exp;
-    const uint32_t in_row = g->columns + (g->biases ? 1 : 0);
-
-    for (uint32_t row = 0; row < g->rows; row++)
-        for (uint32_t k = 0; k < columns.count; k++) {
-            const uint32_t j = vg_column(&columns, k);
-            const uint32_t at = row * g->columns + j;
-            vg_sig *hi = vg_sigs(t, g->weights) + row * g->stride + j;
-            int16_t *lo = vg_sigs(t, g->lo) + row * g->stride + j;
-            int32_t *gradient = vg_ints(t, g->g) + at;
-            int32_t *moment = g->v ? vg_ints(t, g->v) + at : NULL;
-            if (!u->rate) {
-                *gradient = 0;
-                continue;
-            }
-            vg_set_master(moved(u, vg_master_of(*hi, *lo),
-                                change_of(u, gradient, moment, n,
-                                          g->index + row * in_row + j)),
-                          hi, lo);
-            u->full |= *hi >= HI_FULL || *hi <= -HI_FULL;
-        }
-}
-
-static void update_biases(update *u, const vg_gate *g)
-{
-    vg_train *t = u->t;
-    int32_t *bias = vg_ints(t, g->biases), *gradient = vg_biases_of(t, g, g->g);
-    const int n = 48 - vg_exp_of(t, g);
+    const uint32_t begin = vg_span_begin(g, s);
+    const int biases = s->part == VG_BIAS;
+    const int n = (biases ? 48 : 32 + s->exp) - vg_exp_of(t, g);
 
     for (uint32_t row = 0; row < g->rows; row++) {
-        int32_t *moment = g->v ? vg_biases_of(t, g, g->v) + row : NULL;
-        if (!u->rate) {
-            gradient[row] = 0;
-            continue;
+        const uint32_t at = vg_row_at(g, s, g->rows, row);
+        const uint32_t index = g->index + row * vg_in_row(g) + begin;
+        int32_t *gradient = vg_ints(t, g->g) + at;
+        for (uint32_t k = 0; k < columns.count; k++) {
+            const uint32_t j = vg_column(&columns, k);
+            const uint32_t weight = row * g->stride + begin + j;
+            int32_t *moment = g->v ? vg_ints(t, g->v) + at + j : NULL;
+            int64_t change;
+            if (!u->rate) {
+                gradient[j] = 0;
+                continue;
+            }
+            change = change_of(u, &gradient[j], moment, n, index + j);
+            if (biases)
+                move_bias(u, vg_ints(t, g->biases) + row, change);
+            else
+                move_weight(u, vg_sigs(t, g->weights) + weight,
+                            vg_sigs(t, g->lo) + weight, change);
         }
-        bias[row] =
-            moved(u, bias[row],
-                  change_of(u, &gradient[row], moment, n,
-                            g->index + row * (g->columns + 1) + g->columns));
-        u->full |= bias[row] >= BIAS_FULL || bias[row] <= -BIAS_FULL;
     }
 }
 
 /* ---- an update ------------------------------------------------------ */
 
-static void update_gate(update *u, vg_gate *g)
+/* n joined gates. */
+static void update_gates(update *u, vg_gate *g, uint32_t n)
 {
     u->full = 0;
-    for (const vg_span *s = g->span; s < g->span + g->n_spans; s++) {
-        u->rate = vg_rate_of(u->t, g, s->part);
-        update_span(u, g, s);
-    }
-    u->rate = vg_rate_of(u->t, g, VG_BIAS);
-    if (g->biases)
-        update_biases(u, g);
-    while (u->full && vg_exp_of(u->t, g) > g->arg_exp + 1 &&
-           vg_exceeds(u->t, g, HI_FULL, BIAS_FULL)) {
-        vg_fall(u->t, g);
-        u->t->falls++;
-    }
+    for (uint32_t k = 0; k < n; k++)
+        for (const vg_span *s = g[k].span; s < g[k].span + g[k].n_spans; s++) {
+            u->rate = vg_rate_of(u->t, &g[k], s->part);
+            update_span(u, &g[k], s);
+        }
+    if (u->full)
+        u->t->falls += vg_fall(u->t, g, n, HI_FULL, BIAS_FULL, UINT32_MAX);
 }
 
 void vg_update(vg_train *t)
 {
     vg_plan *p = vg_plan_of(t);
+    vg_gate *g = vg_gates_of(t), *end = g + p->n_gates;
     update u;
 
     u.t = t;
     u.clip = clip_of(t, squares(t));
-    for (uint32_t k = 0; k < p->n_gates; k++)
-        update_gate(&u, vg_gates_of(t) + k);
+    for (uint32_t n; g < end; g += n) {
+        n = vg_joined(g, end);
+        update_gates(&u, g, n);
+    }
     t->updates++;
     if (!(t->learn.flags & VG_SYMBOLS))
         return;

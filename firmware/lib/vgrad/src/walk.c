@@ -21,11 +21,13 @@ vg_walk vg_walk_start(const vg_model *m)
 
     w.blob = m->blob;
     w.at = VG_HEADER;
-    if (m->blob[21] & VG_HAS_SCALING)
+    if (m->blob[VG_AT_FLAGS] & VG_HAS_SCALING)
         w.at += (uint32_t)VG_CHANNEL * m->n_in;
     w.end = m->size - 4;
     w.n_in = m->n_in;
-    w.bits = m->blob[16];
+    w.n_half = 0;
+    w.half_exp = 0;
+    w.bits = m->blob[VG_AT_BITS];
     return w;
 }
 
@@ -44,34 +46,58 @@ int vg_walk_skip(vg_walk *w, uint64_t count, uint32_t size, uint32_t *at)
     return VG_OK;
 }
 
-/* ---- records -------------------------------------------------------- */
+/* ---- maps ----------------------------------------------------------- */
 
-/* The exponents, then the matrix.  n_exps of 16-bit weights. */
-static int read_map(vg_walk *w, vg_map *m, uint32_t rows, uint32_t columns,
-                    uint32_t n_exps)
+static void size_map(const vg_walk *w, vg_map *m, uint32_t rows,
+                     uint32_t columns)
 {
-    int err;
-
     memset(m, 0, sizeof *m);
     m->bits = w->bits;
     m->rows = rows;
     m->columns = columns;
     m->stride = (columns + 3) & ~(uint32_t)3;
-    err = vg_walk_skip(w, w->bits == 8 ? rows : n_exps, 1, &m->exps);
-    if (!err)
-        err = vg_walk_skip(w, (uint64_t)rows * m->stride, w->bits / 8u,
-                           &m->weights);
-    return err;
 }
 
-/* 1 <= E - arg <= 31 for n exponents. */
-static int shifts_ok(const uint8_t *exps, uint32_t n, uint32_t arg)
+static uint32_t n_exps(const vg_map *m)
 {
-    for (uint32_t k = 0; k < n; k++)
-        if (exps[k] < arg + 1 || exps[k] > arg + 31)
+    return m->bits == 8 ? m->rows : 1;
+}
+
+/* The exponents of n maps, then their matrices. */
+static int read_maps(vg_walk *w, vg_map *m, uint32_t n)
+{
+    uint64_t exps = 0, weights = 0; /* < 2^19, < 2^37 */
+    uint32_t exps_at, weights_at;
+    int err;
+
+    for (uint32_t k = 0; k < n; k++) {
+        exps += n_exps(&m[k]);
+        weights += (uint64_t)m[k].rows * m[k].stride;
+    }
+    if ((err = vg_walk_skip(w, exps, 1, &exps_at)) != 0 ||
+        (err = vg_walk_skip(w, weights, w->bits / 8u, &weights_at)) != 0)
+        return err;
+    for (uint32_t k = 0; k < n; k++, m++) {
+        m->exps = exps_at;
+        m->weights = weights_at;
+        exps_at += n_exps(m);
+        weights_at += m->rows * m->stride * (w->bits / 8u);
+    }
+    return VG_OK;
+}
+
+/* 1 <= E - arg <= 31 for every row. */
+static int shifts_ok(const vg_walk *w, const vg_map *m)
+{
+    const uint8_t *exps = w->blob + m->exps;
+
+    for (uint32_t k = 0; k < n_exps(m); k++)
+        if (exps[k] < m->arg_exp + 1 || exps[k] > m->arg_exp + 31)
             return 0;
     return 1;
 }
+
+/* ---- records -------------------------------------------------------- */
 
 static int has(const char *letters, char letter)
 {
@@ -89,6 +115,8 @@ static uint8_t argument_exp(const vg_layer *l, char function)
         return 12;
     case 'r':
         return l->h_exp;
+    case 'n': /* m of a gru joins n */
+        return l->cell == VG_GRU ? 12 : l->h_exp;
     default: /* g */
         return (l->fields & VG_G_MASK) == VG_G_TANH ? 12 : 11;
     }
@@ -102,12 +130,10 @@ static int fields_ok(const vg_cell *cell, uint8_t f)
            (!(f & VG_FEEDBACK) || (f & VG_RECURRENT));
 }
 
-/* Is h within +-1, so that its exponent is 14? */
+/* Is what the layer gives within +-2, so that its exponent is 14? */
 static int bounded(const vg_cell *cell, uint8_t fields)
 {
-    if (*cell->carry)
-        return (fields & VG_H_MASK) != VG_H_IDENTITY;
-    return !has(cell->functions, 'r');
+    return (fields & VG_H_MASK) != VG_H_IDENTITY && !has(cell->functions, 'r');
 }
 
 /* The twelve bytes at the front.  Returns the flags. */
@@ -115,7 +141,7 @@ static int read_head(const vg_walk *w, const uint8_t *p, vg_layer *l)
 {
     const vg_cell *cell;
 
-    if (p[0] >= VG_N_CELLS || p[2] > 7 || get16(p + 10))
+    if (p[0] >= VG_N_CELLS || p[2] > 7 || get16(p + 10) > VG_HALF_REVERSE)
         return VG_E_FORMAT;
     cell = &vg_cells[p[0]];
     memset(l, 0, sizeof *l);
@@ -125,6 +151,9 @@ static int read_head(const vg_walk *w, const uint8_t *p, vg_layer *l)
     l->n = (uint16_t)get16(p + 4);
     l->block = (uint16_t)get16(p + 6);
     l->n_in = (uint16_t)get16(p + 8);
+    l->direction = p[10];
+    if ((l->direction == VG_HALF_REVERSE) != (w->n_half != 0))
+        return VG_E_FORMAT;
     if (!fields_ok(cell, l->fields) || l->h_exp > VG_MAX_EXP ||
         (l->h_exp < VG_MAX_EXP && bounded(cell, l->fields)))
         return VG_E_FORMAT;
@@ -134,37 +163,81 @@ static int read_head(const vg_walk *w, const uint8_t *p, vg_layer *l)
     return p[2];
 }
 
-/* Which gates there are, with how many rows each. */
-static void read_gates(vg_layer *l, const vg_cell *cell)
+/* Columns of a gate by what it reads. */
+static uint32_t columns_of(const vg_layer *l, char reads)
+{
+    switch (reads) {
+    case 'x':
+        return l->n_in;
+    case 'h':
+        return l->n;
+    case 'd':
+        return l->n_in + 1u;
+    case 's':
+        return (uint32_t)l->n_in + l->n;
+    case 'p':
+    case 'q':
+        return l->n_z + 1;
+    default: /* b */
+        return l->n_z;
+    }
+}
+
+/* Which gates there are, with how many rows and columns each. */
+static void read_gates(const vg_walk *w, vg_layer *l, const vg_cell *cell)
 {
     const uint32_t blocks = (uint32_t)l->n / l->block;
 
     l->n_r = l->n;
     if (l->fields & VG_FEEDBACK)
         l->n_r += l->fields & VG_OUTPUT_GATE ? 2 * blocks : blocks;
+    l->n_z = l->n_in + (l->fields & VG_RECURRENT ? l->n_r : 0);
     l->n_c = *cell->carry ? l->n : 0;
-    for (const char *k = cell->gates; *k; k++) {
-        const uint8_t field = *k == 'f' ? VG_FORGET_GATE : VG_OUTPUT_GATE;
-        if (has(cell->optional, *k) && !(l->fields & field))
+    l->n_extra = has(cell->reads, 's') || cell->gives == 'y' ? l->n : 0;
+    for (uint32_t k = 0; cell->gates[k]; k++) {
+        const char letter = cell->gates[k], function = cell->functions[k];
+        const uint8_t field = letter == 'f' ? VG_FORGET_GATE : VG_OUTPUT_GATE;
+        vg_map *m = &l->gate[l->n_gates];
+        if (has(cell->optional, letter) && !(l->fields & field))
             continue;
-        l->gate_rows[l->n_gates] = has(cell->shared, *k) ? blocks : l->n;
-        l->gate_exp[l->n_gates] =
-            argument_exp(l, cell->functions[k - cell->gates]);
+        size_map(w, m, has(cell->shared, letter) ? blocks : l->n,
+                 columns_of(l, cell->reads[k]));
+        m->reads = (uint8_t)cell->reads[k];
+        m->arg_exp = argument_exp(l, function);
+        m->counts = function == 'n'   ? VG_COUNT_LOW | VG_COUNT_HIGH
+                    : function == 'r' ? VG_COUNT_HIGH
+                                      : 0;
         /* for now whose bias it is; read_biases puts the place there */
-        l->gate_biases[l->n_gates] =
-            has(cell->cells, *k) ? LAYER_CELL_BIASES : LAYER_GATE_BIASES;
+        m->biases =
+            has(cell->cells, letter) ? LAYER_CELL_BIASES : LAYER_GATE_BIASES;
+        l->rows += m->rows;
         l->n_gates++;
     }
+    l->n_early = l->n_gates - cell->n_late;
+}
+
+/* The one E of n and m of a gru: m is the gate that reads h alone. */
+static int exps_ok(const vg_walk *w, const vg_layer *l)
+{
+    for (uint32_t k = 0; k < l->n_gates; k++) {
+        const vg_map *m = &l->gate[k];
+        if (!shifts_ok(w, m))
+            return 0;
+        if (m->reads == 'h' &&
+            memcmp(w->blob + m->exps, w->blob + m[-1].exps, n_exps(m)) != 0)
+            return 0;
+    }
+    return 1;
 }
 
 static int read_biases(vg_walk *w, vg_layer *l, int flags)
 {
     for (uint32_t k = 0; k < l->n_gates; k++) {
-        const int there = (int)l->gate_biases[k] & flags;
+        vg_map *m = &l->gate[k];
+        const int there = (int)m->biases & flags;
         int err;
-        l->gate_biases[k] = 0;
-        if (there &&
-            (err = vg_walk_skip(w, l->gate_rows[k], 4, &l->gate_biases[k])))
+        m->biases = 0;
+        if (there && (err = vg_walk_skip(w, m->rows, 4, &m->biases)) != 0)
             return err;
     }
     return VG_OK;
@@ -189,29 +262,32 @@ int vg_image_ok(const vg_layer *l, const uint8_t *image)
     return 1;
 }
 
+/* What the next layer reads: of halves of a bidirectional layer both. */
+static void pass_on(vg_walk *w, const vg_layer *l)
+{
+    if (l->direction == VG_HALF_FORWARD) {
+        w->n_half = l->n;
+        w->half_exp = l->h_exp;
+        return;
+    }
+    w->n_in = w->n_half + l->n;
+    w->n_half = 0;
+}
+
 int vg_walk_layer(vg_walk *w, vg_layer *l)
 {
-    uint32_t at, rows = 0, first = 0;
+    uint32_t at;
     int flags, err;
 
     if ((err = vg_walk_skip(w, LAYER_HEAD, 1, &at)) != 0)
         return err;
     if ((flags = read_head(w, w->blob + at, l)) < 0)
         return flags;
-    read_gates(l, &vg_cells[l->cell]);
-    for (uint32_t k = 0; k < l->n_gates; k++)
-        rows += l->gate_rows[k];
-    err =
-        read_map(w, &l->map, rows,
-                 l->n_in + (l->fields & VG_RECURRENT ? l->n_r : 0), l->n_gates);
-    if (err)
+    read_gates(w, l, &vg_cells[l->cell]);
+    if ((err = read_maps(w, l->gate, l->n_gates)) != 0)
         return err;
-    for (uint32_t k = 0; k < l->n_gates; k++) {
-        const uint32_t n = w->bits == 8 ? l->gate_rows[k] : 1;
-        if (!shifts_ok(w->blob + l->map.exps + first, n, l->gate_exp[k]))
-            return VG_E_FORMAT;
-        first += n;
-    }
+    if (!exps_ok(w, l))
+        return VG_E_FORMAT;
     if ((err = read_biases(w, l, flags)) != 0)
         return err;
     if (flags & LAYER_INITIAL) {
@@ -220,13 +296,13 @@ int vg_walk_layer(vg_walk *w, vg_layer *l)
         if (!vg_image_ok(l, w->blob + l->initial))
             return VG_E_FORMAT;
     }
-    w->n_in = l->n;
+    pass_on(w, l);
     return VG_OK;
 }
 
 int vg_has_readout(const vg_model *m)
 {
-    return m->blob[21] & VG_HAS_READOUT;
+    return m->blob[VG_AT_FLAGS] & VG_HAS_READOUT;
 }
 
 int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r)
@@ -245,10 +321,12 @@ int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r)
     r->output = p[0];
     r->n_h = w->n_in;
     columns = r->n_h + (p[1] & READOUT_SHORTCUTS ? m->n_in : 0);
-    if ((err = read_map(w, &r->map, m->n_out, columns, 1)) != 0)
-        return err;
+    size_map(w, &r->map, m->n_out, columns);
     r->map.arg_exp = p[2];
-    if (!shifts_ok(w->blob + r->map.exps, w->bits == 8 ? m->n_out : 1, p[2]))
+    r->map.counts = p[0] == VG_LOGISTIC ? 0 : VG_COUNT_LOW | VG_COUNT_HIGH;
+    if ((err = read_maps(w, &r->map, 1)) != 0)
+        return err;
+    if (!shifts_ok(w, &r->map))
         return VG_E_FORMAT;
     if (p[1] & READOUT_BIASES)
         err = vg_walk_skip(w, m->n_out, 4, &r->map.biases);

@@ -3,13 +3,25 @@
 
 #include "train.h"
 
-/* Bytes by which 16-bit weights make a map longer. */
-static uint32_t growth(const vg_map *m, uint32_t n_gates)
+static uint32_t weights_of(const vg_map *m, uint32_t n)
 {
-    const uint32_t weights = m->rows * m->stride; /* a multiple of 4 */
-    const uint32_t exps = ((m->rows + 3) & ~3u) - ((n_gates + 3) & ~3u);
+    uint32_t weights = 0; /* a multiple of 4 */
 
-    return m->bits == 8 ? weights - exps : 0;
+    for (uint32_t k = 0; k < n; k++)
+        weights += m[k].rows * m[k].stride;
+    return weights;
+}
+
+/* Bytes by which 16-bit weights make n maps longer. */
+static uint32_t growth(const vg_map *m, uint32_t n)
+{
+    uint32_t rows = 0;
+
+    if (m->bits != 8)
+        return 0;
+    for (uint32_t k = 0; k < n; k++)
+        rows += m[k].rows;
+    return weights_of(m, n) - (((rows + 3) & ~3u) - ((n + 3) & ~3u));
 }
 
 uint64_t vg_widen_size(const vg_model *m, uint32_t sections)
@@ -21,7 +33,7 @@ uint64_t vg_widen_size(const vg_model *m, uint32_t sections)
 
     for (uint32_t k = 0; k < m->n_layers; k++) {
         (void)vg_walk_layer(&w, &l);
-        size += growth(&l.map, l.n_gates);
+        size += growth(l.gate, l.n_gates);
     }
     if (vg_has_readout(m)) {
         (void)vg_walk_readout(&w, m, &r);
@@ -50,17 +62,15 @@ static uint8_t gate_exp(const uint8_t *exps, uint32_t rows, uint32_t arg_exp)
     return (uint8_t)(least + 5 < arg_exp + 31 ? least + 5 : arg_exp + 31);
 }
 
-/* A map's exponents, one a gate, and zeros for its weights. */
-static uint8_t *put_map(const vg_model *m, const vg_map *map,
-                        const uint32_t *rows, const uint8_t *arg_exps,
-                        uint32_t n_gates, uint8_t *to)
+/* n maps' exponents, one a gate, and zeros for their weights. */
+static uint8_t *put_maps(const vg_model *m, const vg_map *maps, uint32_t n,
+                         uint8_t *to)
 {
-    const uint8_t *exps = m->blob + map->exps;
-    const uint32_t size = ((n_gates + 3) & ~3u) + 2 * map->rows * map->stride;
+    const uint32_t size = ((n + 3) & ~3u) + 2 * weights_of(maps, n);
 
     memset(to, 0, size);
-    for (uint32_t k = 0; k < n_gates; exps += rows[k++])
-        to[k] = gate_exp(exps, rows[k], arg_exps[k]);
+    for (uint32_t k = 0; k < n; k++)
+        to[k] = gate_exp(m->blob + maps[k].exps, maps[k].rows, maps[k].arg_exp);
     return to + size;
 }
 
@@ -79,16 +89,16 @@ void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to)
     *(to - at + 16) = 16; /* weight_bits */
     for (uint32_t k = 0; k < m->n_layers; k++, at = w.at) {
         (void)vg_walk_layer(&w, &l);
-        to = put(to, m->blob + at, l.map.exps - at);
-        to = put_map(m, &l.map, l.gate_rows, l.gate_exp, l.n_gates, to);
-        at = l.map.weights + l.map.rows * l.map.stride;
+        to = put(to, m->blob + at, l.gate[0].exps - at);
+        to = put_maps(m, l.gate, l.n_gates, to);
+        at = l.gate[0].weights + weights_of(l.gate, l.n_gates);
         to = put(to, m->blob + at, w.at - at);
     }
     if (vg_has_readout(m)) {
         (void)vg_walk_readout(&w, m, &r);
         to = put(to, m->blob + at, r.map.exps - at);
-        to = put_map(m, &r.map, &r.map.rows, &r.map.arg_exp, 1, to);
-        at = r.map.weights + r.map.rows * r.map.stride;
+        to = put_maps(m, &r.map, 1, to);
+        at = r.map.weights + weights_of(&r.map, 1);
         to = put(to, m->blob + at, w.at - at);
     }
     (void)put(to, m->blob + w.at, sections - w.at);
@@ -97,11 +107,10 @@ void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to)
 /* ---- the weights ---------------------------------------------------- */
 
 static void widen_gate(vg_train *t, const vg_model *m, const vg_map *map,
-                       uint32_t row0, const vg_gate *g)
+                       const vg_gate *g)
 {
-    const int8_t *w =
-        (const int8_t *)(m->blob + map->weights) + row0 * (size_t)map->stride;
-    const uint8_t *exps = m->blob + map->exps + row0;
+    const int8_t *w = (const int8_t *)(m->blob + map->weights);
+    const uint8_t *exps = m->blob + map->exps;
 
     for (uint32_t row = 0; row < g->rows; row++) {
         const int shift = exps[row] - vg_exp_of(t, g); /* -5.. */
@@ -126,15 +135,12 @@ void vg_widen_masters(vg_train *t, const vg_model *m)
     if (w.bits == 16)
         return;
     for (uint32_t k = 0; k < m->n_layers; k++) {
-        uint32_t row = 0;
         (void)vg_walk_layer(&w, &l);
-        for (uint32_t gate = 0; gate < l.n_gates; gate++, g++) {
-            widen_gate(t, m, &l.map, row, g);
-            row += g->rows;
-        }
+        for (uint32_t gate = 0; gate < l.n_gates; gate++)
+            widen_gate(t, m, &l.gate[gate], g++);
     }
     if (!vg_has_readout(m))
         return;
     (void)vg_walk_readout(&w, m, &r);
-    widen_gate(t, m, &r.map, 0, g);
+    widen_gate(t, m, &r.map, g);
 }
