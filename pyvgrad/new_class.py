@@ -130,7 +130,7 @@ def without(
     known = Sets(sets.train.where(sets.train.classes != k), sets.test)
     task = whole_task(VOWELS, known, goal=0.9, noise=NOISE)
     label = f"without speaker {k + 1}, seed {seed}"
-    return trained(task, settings_of(task, full=full), seed, says, label).int16()
+    return trained(task, settings_of(task, full=full), seed, says, label=label).int16()
 
 
 def lessons(sets: Sets, k: int, n: int, seed: int, *, rehearse: bool) -> list[Lesson]:

@@ -136,8 +136,9 @@ def seed_dots(
 
     ``panels`` {title: {label: values}}.
     """
-    with _figure(8.4, 2.8) as figure:
-        every = _panels(figure, len(panels), len(panels))
+    columns_of = min(len(panels), 3)
+    with _figure(8.4, 2.6 * -(-len(panels) // columns_of)) as figure:
+        every = _panels(figure, len(panels), columns_of)
         for axes, (title, columns) in zip(every, panels.items(), strict=True):
             for k, values in enumerate(columns.values()):
                 colour = _COLOURS[k % len(_COLOURS)]

@@ -25,7 +25,7 @@ from pyvgrad.native import HostExecutor
 from pyvgrad.qat import Rounding
 from pyvgrad.qmodel import QModel
 from pyvgrad.quantize import quantize
-from pyvgrad.real_models import Says, settings_of, told, trained
+from pyvgrad.real_models import Says, settings_of, shape_of, told, trained
 from pyvgrad.real_page import KINDS, figures, page, plot
 from pyvgrad.real_scores import float_logits, host_logits, score
 from pyvgrad.refine import refine
@@ -34,7 +34,14 @@ from pyvgrad.solve import calibration
 from pyvgrad.tasks import Task, make_task
 
 FIRST_SEED = 10_000  # settings were found on smaller ones, and without the test sets
-ROWS = ("japanese-vowels", "basic-motions", "daphnet", "chorales")
+ROWS: dict[str, tuple[str, str]] = {  # task and cell
+    "japanese-vowels": ("japanese-vowels", "lstm"),
+    "japanese-vowels-gru": ("japanese-vowels", "gru"),
+    "basic-motions": ("basic-motions", "lstm"),
+    "daphnet": ("daphnet", "lstm"),
+    "daphnet-gru": ("daphnet", "gru"),
+    "chorales": ("chorales", "lstm"),
+}
 SEEDS, SHORT_SEEDS = 5, 1
 CORE_STEPS = 2000  # of the first seed, asked of the emulated core
 CORE = "m4"
@@ -111,14 +118,15 @@ def _line(row: dict[str, Any]) -> str:
 def measure(
     name: str, first: int, n: int, *, full: bool, says: Says | None = None
 ) -> dict[str, Any]:
-    """Train and ask ``n`` seeds of a task; what real-data.json has of it."""
-    task = make_task(name)
+    """Train and ask ``n`` seeds of a row; what real-data.json has of it."""
+    task_name, cell = ROWS[name]
+    task = make_task(task_name)
     recipe = recipe_for(task)
     settings = settings_of(task, full=full)
     found: dict[str, list[dict[str, Any]]] = {k: [] for k in KINDS}
     blobs: dict[str, bytes] = {}
     for seed in range(first, first + n):
-        models, reference = _models(task, settings, seed, says)
+        models, reference = _models(task, cell, settings, seed, says)
         (test,) = task.checks.values()
         found["float"].append(asdict(score(task, test, reference, reference)))
         for kind, model in models.items():
@@ -127,10 +135,10 @@ def measure(
             answer = score(task, test, host_logits(blob, test), reference)
             found[kind].append(asdict(answer))
     return {
-        "task": name,
-        "cell": recipe.cell,
+        "task": task_name,
+        "cell": cell,
         "hidden": recipe.hidden,
-        "weights": recipe.shape(task).n_weights,
+        "weights": shape_of(task, cell).n_weights,
         "settings": _stated(recipe, settings),
         "first_seed": first,
         "full": full,
@@ -142,10 +150,11 @@ def measure(
 
 
 def _models(
-    task: Task, settings: Settings, seed: int, says: Says | None
+    task: Task, cell: str, settings: Settings, seed: int, says: Says | None
 ) -> tuple[dict[str, QModel], Any]:
     """(the integer models of one training by name, the float model's logits)."""
-    first = trained(task, settings, seed, says)
+    label = f"{task.name}, {cell}, float, seed {seed}"
+    first = trained(task, settings, seed, says, label=label, cell=cell)
     shape, exps = first.shape, first.exponents
     rounding = Rounding(8, exps)
     aware = refine(
@@ -156,7 +165,7 @@ def _models(
         np.random.default_rng([seed, 1]),
         rounding=rounding,
         data=calibration(task),
-        progress=told(says, f"{task.name}, QAT, seed {seed}", settings),
+        progress=told(says, f"{task.name}, {cell}, QAT, seed {seed}", settings),
     ).params
     models = {
         "int16": quantize(shape, first.params, exponents=exps),

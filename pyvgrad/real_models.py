@@ -43,11 +43,27 @@ def settings_of(task: Task, *, full: bool) -> Settings:
     return replace(settings, limit=limit, chunk=max(limit // 2, settings.batch))
 
 
+def shape_of(task: Task, cell: str | None = None) -> Shape:
+    """The default model's shape, or the same with another cell."""
+    recipe = recipe_for(task)
+    chosen = replace(recipe, cell=cell or recipe.cell)
+    return replace(chosen.shape(task), mode=task.mode)
+
+
 def trained(
-    task: Task, settings: Settings, seed: int, says: Says | None = None, label: str = ""
+    task: Task,
+    settings: Settings,
+    seed: int,
+    says: Says | None = None,
+    *,
+    label: str = "",
+    cell: str | None = None,
 ) -> Trained:
-    """Train the default model to the limit; no test is asked."""
-    shape = replace(recipe_for(task).shape(task), mode=task.mode)
+    """Train the default model, or one of another cell, to the limit.
+
+    No test is asked.
+    """
+    shape = shape_of(task, cell)
     params = train_task(
         task,
         shape,

@@ -62,7 +62,11 @@ def page(rows: dict[str, dict[str, Any]]) -> str:
             "draw weights and exemplars; in brackets the worst seed. Test sets had "
             "no part in the trainings nor in the choice of settings. What is asked:",
             "",
-            *(f"- `{name}`: {_ASKED[name]}" for name in rows),
+            *(
+                f"- `{name}`: {row['cell'].upper()}, {row['hidden']} cells; "
+                f"{_ASKED[row['task']]}"
+                for name, row in rows.items()
+            ),
             "",
             "*Same* is the share of items that are decided as the float model decides: "
             "the class, or of each note on or off. Notes: accuracy is TP / (TP + FP + "
