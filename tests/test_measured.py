@@ -13,7 +13,7 @@ from data_wheels import needs_data
 from pyvgrad import cli
 from pyvgrad.defaults import recipe_for
 from pyvgrad.solve import solve
-from pyvgrad.tasks import Outputs, make_int_task, make_task, packaged
+from pyvgrad.tasks import Outputs, gait, make_int_task, make_task, packaged
 from pyvgrad.tasks.chorales import _rolls, chorale_sets, step_nats
 from pyvgrad.tasks.classified import class_sets, raw_sets
 from pyvgrad.tasks.gait import in_motion, stream
@@ -181,6 +181,19 @@ def test_the_stream_is_split_in_time():
     assert 60 * 64 < latest <= 70 * 64
     assert stream(1).asked.sum() == 20 * 64
     assert len(stream(1).x) == 70 * 64
+
+
+@needs_data
+@pytest.mark.parametrize("validate", [0, 1])
+def test_windows_of_the_stream_end_before_what_is_asked(monkeypatch, validate):
+    monkeypatch.setattr(gait, "_NOISE", 0.0)
+    s = stream(validate)
+    task = make_task("daphnet", validate=validate)
+    first = int(np.flatnonzero(s.asked)[0])
+    ends = [task.draw(np.random.default_rng(k), 16).x[:, -3:] for k in range(40)]
+    places = {row.tobytes(): t for t, row in enumerate(s.x)}
+    latest = max(places[row.tobytes()] for end in ends for row in end[:, -1])
+    assert first - 640 < latest < first
 
 
 @needs_data

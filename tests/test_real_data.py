@@ -96,6 +96,7 @@ def test_the_goals_are_those_of_the_page():
     assert real_data.met(row())
     assert real_data.met(row(int8=0.8))  # QAT repairs it
     assert real_data.met(row(qat=0.8))
+    assert real_data.met(row(int8=0.89, qat=0.8))  # 0.9 - 0.89 is above 0.01 in float
     assert not real_data.met(row(int8=0.88, qat=0.88))
     assert not real_data.met(row(same=0.998))
     assert not real_data.met(row(differing=1))
