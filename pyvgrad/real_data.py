@@ -99,7 +99,9 @@ def met(row: dict[str, Any]) -> bool:
     """Whether the goals are: decisions of int16, accuracy of int8, bits of the core."""
     lost = min(row["float"]["accuracy"] - row[k]["accuracy"] for k in ("int8", "qat"))
     return bool(
-        row["int16"]["same"] >= SAME and round(lost, 9) <= LOST and row[CORE]["differing"] == 0
+        row["int16"]["same"] >= SAME
+        and round(lost, 9) <= LOST
+        and row[CORE]["differing"] == 0
     )
 
 
