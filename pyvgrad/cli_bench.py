@@ -12,7 +12,8 @@ from pyvgrad import blob as blobs
 from pyvgrad.cells import CELLS
 from pyvgrad.cli_io import Json, answer
 from pyvgrad.emulated import CORES
-from pyvgrad.icount import bench_blob, bench_step
+from pyvgrad.icount import SEQUENCE, bench_blob, bench_step, bench_training, bench_whole
+from pyvgrad.learning import METHODS
 from pyvgrad.progress import Reporter
 
 SIZES = ((8, 8), (32, 32), (28, 64))  # n_in and n of one layer
@@ -29,13 +30,25 @@ def bench(
     cell: Annotated[
         str | None, typer.Option(help=f"Without M.vg: {', '.join(CELLS)}, or all.")
     ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Count learning, not running.")
+    ] = False,
+    method: Annotated[
+        str | None, typer.Option(help=f"With --train: {', '.join(METHODS)}.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Count the instructions of a time step, exactly, on emulated cores.
 
     The core is compiled by arm-none-eabi-gcc -O2 and runs seeded inputs; per_mac is by
-    the products of a weight and a signal.  Instructions are not cycles.
+    the products of a weight and a signal in a step forward.  With --train a step is
+    the 16th part of a sequence of 16: forward, backward and the updates, by SGD with
+    clipping; so it is, forward alone, where a layer is reversed.  Loads are registers
+    loaded from memory, which one instruction may do for many.  Instructions are not
+    cycles.
     """
+    if method is not None and not (train and method in METHODS):
+        raise ValueError(f"--method is {' or '.join(METHODS)}, and for --train")
     if path is not None and cell is not None:
         raise ValueError("give a blob M.vg, or --cell, not both")
     cores = _listed("--on", on, CORES)
@@ -46,7 +59,7 @@ def bench(
         for k, blob in enumerate(models):
             for core in cores:
                 says.update("bench", len(rows), len(models) * len(cores))
-                rows.append(_row(blob, core))
+                rows.append(_row(blob, core, (method or "tbptt") if train else None))
             says.update("bench", (k + 1) * len(cores), len(models) * len(cores))
     answer({"rows": rows}, as_json, _lines(rows))
     return 0
@@ -67,18 +80,27 @@ def _layers(cells: list[str]) -> Iterator[bytes]:
                 yield bench_blob(cell, n_in, n, bits)
 
 
-def _row(blob: bytes, core: str) -> dict[str, Any]:
+def _row(blob: bytes, core: str, method: str | None) -> dict[str, Any]:
+    """A blob on a core: running it, or training it by a method."""
     model = blobs.parse(blob)
-    call = bench_step(blob, core)
+    if method is None and model.shape.whole:
+        call, steps = bench_whole(blob, core), SEQUENCE
+    elif method is None:
+        call, steps = bench_step(blob, core), 1
+    else:
+        call, steps = bench_training(blob, core, method), SEQUENCE
+    count = round(call.instructions / steps)
     return {
         "on": core,
         "cell": "+".join(q.layer.cell for q in model.layers),
         "n_in": model.shape.n_in,
         "n": sum(q.layer.n for q in model.layers),
         "weight_bits": model.weight_bits,
+        "does": method or "run",
         "macs_per_step": model.macs,
-        "instructions_per_step": call.instructions,
-        "per_mac": round(call.instructions / model.macs, 3),
+        "instructions_per_step": count,
+        "per_mac": round(count / model.macs, 3),
+        "loads_per_mac": round(call.loads / steps / model.macs, 3),
         "stack_bytes": call.stack,
     }
 
@@ -86,18 +108,20 @@ def _row(blob: bytes, core: str) -> dict[str, Any]:
 def _lines(rows: list[dict[str, Any]]) -> list[str]:
     names = {
         "on": "on",
+        "does": "does",
         "cell": "cell",
         "n_in": "n_in",
         "n": "n",
         "weight_bits": "bits",
         "instructions_per_step": "a step",
         "per_mac": "a MAC",
+        "loads_per_mac": "loads a MAC",
         "stack_bytes": "stack",
     }
     table = [list(names.values())]
     table += [[_plain(row[key]) for key in names] for row in rows]
     widths = [max(len(row[k]) for row in table) for k in range(len(names))]
-    words = 2  # columns on the left
+    words = 3  # columns on the left
     return [
         "  ".join(
             text.ljust(width) if k < words else text.rjust(width)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,7 +79,8 @@ def _train_bytes(blob: bytes, output: str, k2: int) -> dict[str, int | None]:
 
 def _cell(layer: Layer) -> str:
     blocks = f" in blocks of {layer.block}" if layer.block > 1 else ""
-    return f"{layer.cell} {layer.n}{blocks}"
+    way = "" if layer.direction == "forward" else f" {layer.direction}"
+    return f"{layer.cell} {layer.n}{blocks}{way}"
 
 
 def info(
@@ -85,14 +88,43 @@ def info(
     k2: Annotated[
         int, typer.Option(min=1, max=65535, help="Steps of the tape of tbptt.")
     ] = 32,
+    report: Annotated[
+        bool, typer.Option("--report", help="Ranges, exponents, errors, clamps.")
+    ] = False,
+    x: Annotated[
+        Path | None,
+        typer.Option("--x", help="x (N, T, n_in) for --report; else seeded inputs."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Say what is inside a blob and what it costs to run it and to train it."""
-    found = describe(blobs.read(path), k2)
+    """Say what is inside a blob and what it costs to run it and to train it.
+
+    What the rounding of weights cost only train --report knows: a blob does not hold
+    the float ones.
+    """
+    if x is not None and not report:
+        raise ValueError("--x is for --report; give both")
+    blob = blobs.read(path)
+    found = describe(blob, k2)
     width = max(map(len, found))
     lines = [f"{key:<{width}}  {_plain(value)}" for key, value in found.items()]
+    if report:
+        from pyvgrad.qreport import quantization_report, report_lines
+
+        found["report"] = _report_of(blobs.parse(blob), x, quantization_report)
+        lines += ["", *report_lines(found["report"])]
     answer(found, as_json, lines)
     return 0
+
+
+def _report_of(
+    model: QModel, x: Path | None, report: Callable[..., dict[str, Any]]
+) -> dict[str, Any]:
+    if x is not None:
+        data = inputs_for(model, x)
+        return report(model, data.x, data.lengths)
+    values = agreement_of.random_inputs(model) / 2.0**model.x_exp
+    return report(replace(model, scaling=None, count_exp=model.x_exp), values)
 
 
 def _plain(value: object) -> str:

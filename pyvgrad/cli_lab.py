@@ -25,6 +25,7 @@ _LABS = {
     "real-data": "measured data in float, int16 and int8, on the host and on an M4",
     "new-class": "a model learns a new speaker from a few sequences, in integers",
     "recalibration": "a sensor is changed or turned, and the model learns it",
+    "quantization": "what 8 bits cost, and what training for them gains",
 }
 
 
@@ -62,6 +63,10 @@ def lab(
         from pyvgrad.underflow_page import run
 
         found = run(out, full=full)
+    elif name == "quantization":
+        if full or only is not None:
+            raise ValueError("quantization has no --full and no --only")
+        found = _quantization(out, seeds, first_seed)
     else:
         rows = [row.strip() for row in (only or "").split(",") if row.strip()]
         with Reporter() as says:
@@ -78,6 +83,18 @@ def lab(
     result = {"rows": found.rows, "files": files}
     answer(result, as_json, [*found.lines, *files])
     return 0 if found.success else 1
+
+
+def _quantization(out: Path, seeds: int | None, first: int | None) -> Lab:
+    from pyvgrad.results_quantization import FIRST_SEED, SEEDS, run
+
+    with Reporter() as says:
+        return run(
+            out,
+            seeds=SEEDS if seeds is None else seeds,
+            first=FIRST_SEED if first is None else first,
+            says=says.update,
+        )
 
 
 def _run(

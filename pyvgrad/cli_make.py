@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +17,12 @@ from pyvgrad.defaults import Recipe, Settings, recipe_for
 from pyvgrad.files import check_writable, read_dataset, write_bytes
 from pyvgrad.nets import NETS, altered
 from pyvgrad.progress import Reporter
+from pyvgrad.scaling import Units, normalised
 from pyvgrad.tasks import TASKS, Task, make_task
 from pyvgrad.tasks.data import from_arrays
+
+if TYPE_CHECKING:
+    from pyvgrad.refine import Refined
 
 
 def demo(
@@ -62,6 +66,9 @@ def train(
     hidden: Annotated[int | None, typer.Option(help="Cells of a layer.")] = None,
     layers: Annotated[int | None, typer.Option(help="Recurrent layers.")] = None,
     block: Annotated[int | None, typer.Option(help="Cells of a memory block.")] = None,
+    bidirectional: Annotated[
+        bool, typer.Option("--bidirectional", help="So many cells in each direction.")
+    ] = False,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     limit: Annotated[int | None, typer.Option(help="Sequences at most.")] = None,
     seed: Annotated[
@@ -78,6 +85,13 @@ def train(
     qat: Annotated[
         bool, typer.Option("--qat", help="Then train on for the rounded integers.")
     ] = False,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="With --data: std or minmax; the blob keeps your units."),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Say what each tensor's rounding costs.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Train in float until the integers are right; write M.vg and M.float.onnx.
@@ -87,20 +101,25 @@ def train(
     """
     from pyvgrad.onnx_build import write as write_onnx
     from pyvgrad.onnx_export import export_float
-    from pyvgrad.solve import solve
+    from pyvgrad.solve import calibration, in_units, solve
 
     check_writable(out)
     float_path = out.with_suffix(".float.onnx")
     check_writable(float_path)
-    task, recipe, mode = _task(task_name, data, seed, task_options(context.args))
+    options = task_options(context.args)
+    if data is None and scale is not None:
+        raise ValueError("--scale is for --data; a task has its own units")
+    task, recipe, mode, units = _task(task_name, data, seed, options, scale)
     changes = {"cell": cell, "hidden": hidden, "layers": layers, "block": block}
+    changes |= {"bidirectional": bidirectional or None}
+    mode = "final" if bidirectional and mode == "last" else mode
     shape, settings = _shape(task, recipe, net, changes)
     settings = replace(
         settings,
         rate=settings.rate if rate is None else rate,
         limit=settings.limit if limit is None else limit,
     )
-    shape = replace(shape, mode=mode)
+    shape, chosen = replace(shape, mode=mode), parse_ranges(ranges)
     with Reporter() as says:
 
         def progress(sequences: int, loss: float) -> None:
@@ -112,10 +131,12 @@ def train(
             settings,
             seed,
             weight_bits=weights,
-            ranges=parse_ranges(ranges),
+            ranges=chosen,
             qat=qat,
             progress=progress,
         )
+    if units is not None:
+        solution = in_units(solution, task, shape, chosen, units)
     write_bytes(out, solution.blob)
     write_onnx(float_path, export_float(shape, solution.result.params))
     result = {
@@ -127,21 +148,35 @@ def train(
         "blob_bytes": len(solution.blob),
         "files": [str(out), str(float_path)],
     }
-    refined = solution.refined
-    if refined is not None:
-        result["qat"] = {
-            "sequences": refined.sequences,
-            "loss_before": refined.before,
-            "loss_after": refined.after,
-        }
-        say(f"qat: loss of the integers {refined.before:.4g} to {refined.after:.4g}")
+    if solution.refined is not None:
+        result["qat"] = _qat(solution.refined)
+    lines = []
+    if report:
+        from pyvgrad.qreport import quantization_report, report_lines
+
+        asked = calibration(task)
+        params, x = solution.result.params, asked.x
+        x = x if units is None else units.back(x)
+        found = quantization_report(solution.model, x, asked.lengths, params)
+        result["report"], lines = found, report_lines(found)
     said = "right on every sequence" if result["success"] else "not learnt"
     if solution.right is not None:
         ((n, of),) = solution.right.values()
         said = f"{n:,} of {of:,} of the test right"
     line = f"{task.name}: {said} after {result['sequences']:,} sequences: {out}"
-    answer(result, as_json, [line])
+    answer(result, as_json, [*lines, line])
     return 0 if result["success"] else 1
+
+
+def _qat(refined: Refined) -> dict[str, float]:
+    """The field ``qat`` of ``train --json``, said to people, too."""
+    before, after = refined.before, refined.after
+    say(f"pyvgrad: qat: loss of the integers {before:.4g} to {after:.4g}")
+    return {
+        "sequences": refined.sequences,
+        "loss_before": before,
+        "loss_after": after,
+    }
 
 
 def task_options(args: list[str]) -> dict[str, int]:
@@ -157,24 +192,31 @@ def task_options(args: list[str]) -> dict[str, int]:
 
 
 def _task(
-    name: str | None, data: Path | None, seed: int, options: dict[str, int]
-) -> tuple[Task, Recipe, str]:
-    """The task, its recipe and the model's mode."""
+    name: str | None,
+    data: Path | None,
+    seed: int,
+    options: dict[str, int],
+    scale: str | None,
+) -> tuple[Task, Recipe, str, Units | None]:
+    """The task, its recipe, the model's mode and the units of normalised arrays."""
     if (name is None) == (data is None):
         raise ValueError(f"give a task ({', '.join(TASKS)}) or --data D.npz")
     if name is not None:
         task = make_task(name, seed=seed, **options)
-        return task, recipe_for(task), task.mode
+        return task, recipe_for(task), task.mode, None
     if options:
         raise ValueError(f"{', '.join(options)}: --data has no such options")
     assert data is not None
     arrays = read_dataset(data)
     if arrays.y is None:
         raise ValueError(f"{data}: there is no array y to learn")
-    task, mode = from_arrays(arrays.x, arrays.lengths, arrays.y)
+    x, y, units = arrays.x, arrays.y, None
+    if scale is not None:
+        x, y, units = normalised(x, arrays.lengths, y, scale)
+    task, mode = from_arrays(x, arrays.lengths, y)
     loss = "mse" if task.output == "linear" else "cross-entropy"
     settings = Settings(rate=0.01, optimizer="adam", loss=loss, batch=4, limit=20_000)
-    return task, Recipe("lstm", 16, settings), mode
+    return task, Recipe("lstm", 16, settings), mode, units
 
 
 def _shape(
@@ -184,6 +226,8 @@ def _shape(
     given = {name: value for name, value in changes.items() if value is not None}
     if net is None:
         return replace(recipe, **given).shape(task), recipe.settings
+    if "bidirectional" in given:
+        raise ValueError(f"the net {net} has its own directions; take --cell")
     if net not in NETS:
         raise ValueError(f"unknown net {net!r}; known: {', '.join(NETS)}")
     start = NETS[net]

@@ -55,6 +55,7 @@ class Recipe:
     shortcuts: bool = False
     fields: Fields | None = None
     biases: bool = True
+    bidirectional: bool = False
 
     def shape(self, task: Task) -> Shape:
         """The model's shape for this task, e.g. after dataclasses.replace(hidden=).
@@ -72,6 +73,7 @@ class Recipe:
             shortcuts=self.shortcuts,
             fields=self.fields if free else None,
             biases=self.biases,
+            bidirectional=self.bidirectional,
         )
 
 

@@ -1,7 +1,8 @@
 """Functions of the C core on an emulated Cortex-M, their instructions counted.
 
 An instruction counts when the core passes it: one in an IT block whose condition is
-false, too, and a load of many registers once.  Nothing here is accurate to the cycle.
+false, too, and a load of many registers once, so the registers loaded are counted
+beside.  Nothing here is accurate to the cycle.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from pyvgrad.errors import DeviceError
 from pyvgrad.firmware import ARM, FIRMWARE, require
+from pyvgrad.thumb import Tally, tally
 
 LIB = FIRMWARE / "lib" / "vgrad"
 CORES = ("m0", "m3", "m4", "m7", "m33")
@@ -107,20 +109,15 @@ def build(
 
 @dataclass(frozen=True)
 class Call:
-    """What came of a call: r0 as int32, instructions, bytes of stack."""
+    """What came of a call: r0 as int32, instructions, loads, bytes of stack.
+
+    Loads are registers loaded from memory.
+    """
 
     result: int
     instructions: int
+    loads: int
     stack: int
-
-
-def thumb_instructions(code: bytes) -> int:
-    """Count the instructions of Thumb code: 0b11101, 0b1111 begin one of 32 bits."""
-    at = count = 0
-    while at < len(code):
-        at += 4 if code[at + 1] >> 3 >= 0b11101 else 2
-        count += 1
-    return count
 
 
 def _unicorn() -> Any:
@@ -156,16 +153,17 @@ class Emulator:
             uc.mem_write(address, data)
         self.symbols = _symbols(image)
         self._free = _HEAP
-        self._lengths: dict[tuple[int, int], int] = {}
-        self._count = 0
+        self._known: dict[tuple[int, int], Tally] = {}
+        self._instructions = self._loads = 0
         uc.hook_add(unicorn.UC_HOOK_BLOCK, self._block)  # before the first start
 
     def _block(self, uc: Any, address: int, size: int, _: object) -> None:
-        known = self._lengths.get((address, size))
+        known = self._known.get((address, size))
         if known is None:
-            known = thumb_instructions(bytes(uc.mem_read(address, size)))
-            self._lengths[address, size] = known
-        self._count += known
+            known = tally(bytes(uc.mem_read(address, size)))
+            self._known[address, size] = known
+        self._instructions += known[0]
+        self._loads += known[1]
 
     def place(self, data: bytes | int) -> int:
         """Address of fresh memory, 8-byte aligned, that holds the data or n zeros."""
@@ -196,7 +194,7 @@ class Emulator:
             uc.reg_write(getattr(names, f"UC_ARM_REG_R{k}"), value & 0xFFFF_FFFF)
         uc.reg_write(names.UC_ARM_REG_SP, top)
         uc.reg_write(names.UC_ARM_REG_LR, _RETURN | 1)
-        self._count = 0
+        self._instructions = self._loads = 0
         try:
             uc.emu_start(self.symbols[name] | 1, _RETURN, timeout=int(_SECONDS * 1e6))
         except self._fault as fault:
@@ -208,7 +206,8 @@ class Emulator:
         untouched = self.read(_STACK - _PAINTED, _PAINTED - (_STACK - top))
         unused = len(untouched) - len(untouched.lstrip(bytes([_PAINT])))
         signed = result - (result >> 31 << 32)
-        return Call(signed, self._count, len(untouched) - unused)
+        stack = len(untouched) - unused
+        return Call(signed, self._instructions, self._loads, stack)
 
 
 def _segments(elf: bytes) -> list[tuple[int, bytes]]:

@@ -63,6 +63,9 @@ class FloatResult:
     params: Params
 
 
+TWINS = ("rnn_tanh", "rnn_sigmoid", "rnn_relu", "lstm97", "lstm")
+
+
 # ---- one sequence --------------------------------------------------------
 
 
@@ -89,8 +92,7 @@ def tape_sequence(
         return (moving, states, tape), None
 
     states = starting_states(shape, moving.maps)
-    x, target, known, valid = (folded(a) for a in lesson[:-1])
-    parts = Lessons(x, target, known, valid, jnp.zeros(n, bool))
+    parts = Lessons(*map(folded, lesson))
     first = jax.tree.map(lambda a: a[0], parts)
     tape = _empty_tape(shape, moving.maps, states, first, kept)
     if n == 1:
@@ -108,23 +110,17 @@ def _empty_tape(shape: Shape, maps: Maps, states: Any, part: Lessons, n: int) ->
 
 
 def traced_sequence(
-    shape: Shape,
-    learn: Learn,
-    rates: Maps,
-    carry: tuple[Moving, float_traces.Live],
-    lesson: Lessons,
-) -> tuple[Moving, float_traces.Live]:
-    """RTRL97 over one sequence; without its end the next one goes on from it."""
+    shape: Shape, learn: Learn, rates: Maps, moving: Moving, lesson: Lessons
+) -> Moving:
+    """RTRL97 over one sequence, arrays (T, ...)."""
 
     def body(carry: Any, now: Lessons) -> Any:
         moving, live = carry
         return float_traces.step(shape, learn, rates, moving, live, now), None
 
-    steps = lesson._replace(ends=jnp.zeros(len(lesson.valid), bool))
-    (moving, live), _ = jax.lax.scan(body, carry, steps)
-    ended = float_traces.sequence_end(learn, rates, moving, live)
-    moving = where(lesson.ends, ended, moving)
-    return moving, where(lesson.ends, float_traces.start(shape, moving.maps), live)
+    live = float_traces.start(shape, moving.maps)
+    (moving, live), _ = jax.lax.scan(body, (moving, live), lesson)
+    return float_traces.sequence_end(learn, rates, moving, live)
 
 
 # ---- many sequences, many seeds ------------------------------------------
@@ -132,26 +128,34 @@ def traced_sequence(
 
 @lru_cache(maxsize=32)
 def _compiled(shape: Shape, learn: Learn, rates: Any) -> Any:
-    """chunk(carry, lessons), all lanes at once: (lanes, ...), (lanes, U, T, ...)."""
+    """chunk(moving, lessons), all lanes at once: (lanes, ...), (lanes, U, T, ...)."""
     tree = [{part: np.array(v) for part, v in m} for m in rates]
 
-    def chunk(carry: Any, lessons: Lessons) -> Any:
-        dtype = carry[0].maps[0]["b"].dtype
+    sequence = traced_sequence if learn.method == "rtrl97" else tape_sequence
+
+    def chunk(moving: Moving, lessons: Lessons) -> Any:
+        dtype = moving.maps[0]["b"].dtype
         rates = jax.tree.map(lambda r: jnp.asarray(r, dtype), tree)
 
-        def body(carry: Any, lesson: Lessons) -> Any:
-            if learn.method == "rtrl97":
-                return traced_sequence(shape, learn, rates, carry, lesson), None
-            moving, live = carry
-            return (tape_sequence(shape, learn, rates, moving, lesson), live), None
+        def body(moving: Moving, lesson: Lessons) -> Any:
+            return sequence(shape, learn, rates, moving, lesson), None
 
-        return jax.lax.scan(body, carry, lessons)[0]
+        return jax.lax.scan(body, moving, lessons)[0]
 
     return jax.jit(jax.vmap(chunk))
 
 
 def make_chunk(shape: Shape, learn: Learn, factors: Factors) -> Any:
-    """The compiled chunk of these settings, compiled once for equal ones."""
+    """The compiled chunk of these settings, compiled once for equal ones.
+
+    ValueError for layers that have no float twin.
+    """
+    for layer in shape.layers:
+        if layer.cell not in TWINS or layer.reversed:
+            raise ValueError(
+                f"a layer of {layer.direction} {layer.cell} has no twin that learns in "
+                f"float; forward layers of {', '.join(TWINS)} have"
+            )
     rates = tuple(
         tuple((part, tuple(v.tolist())) for part, v in m.items())
         for m in rates_of(shape, learn, factors)
@@ -159,12 +163,10 @@ def make_chunk(shape: Shape, learn: Learn, factors: Factors) -> Any:
     return _compiled(shape, learn, rates)
 
 
-def start(shape: Shape, learn: Learn, params: Params, dtype: Any = np.float32) -> Any:
+def start(shape: Shape, params: Params, dtype: Any = np.float32) -> Moving:
     """What chunk() carries, for one lane."""
     maps = jax.tree.map(lambda a: np.asarray(a, dtype), maps_of(shape, params))
-    moving = Moving(maps, jax.tree.map(np.zeros_like, maps))
-    live = float_traces.start(shape, maps) if learn.method == "rtrl97" else ()
-    return moving, jax.tree.map(np.asarray, live)
+    return Moving(maps, jax.tree.map(np.zeros_like, maps))
 
 
 def padded(lessons: Sequence[Lesson], steps: int) -> Lessons:
@@ -187,7 +189,6 @@ def padded(lessons: Sequence[Lesson], steps: int) -> Lessons:
             ]
         ),
         np.stack([np.arange(steps) < len(one) for one in lessons]),
-        np.array([one.ends for one in lessons]),
     )
 
 
@@ -249,7 +250,7 @@ def learn_float(
             seed = queue.pop()
             pupils[lane] = _Pupil(seed, make_task(seed))
             params = dequantize(parse(recipe.start(task, seed)))
-            first = start(shape, learn, params)
+            first = start(shape, params)
             if carry is None:
                 carry = jax.tree.map(lambda a: np.stack([a] * lanes), first)
             carry = jax.tree.map(partial(_with, lane), carry, first)
@@ -258,7 +259,7 @@ def learn_float(
         enter(lane)
     while any(pupils):
         carry = chunk(carry, _together(pupils, recipe.every))
-        maps = jax.tree.map(np.asarray, carry[0].maps)
+        maps = jax.tree.map(np.asarray, carry.maps)
         for lane, pupil in enumerate(pupils):
             if pupil is None:
                 continue

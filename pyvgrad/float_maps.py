@@ -27,14 +27,13 @@ class Lessons(NamedTuple):
 
     ``x`` (U, T) symbols or (U, T, n_in) values; ``target`` (U, T) the one output that
     is 1 or (U, T, n_out) values; ``known`` (U, T) where a step has a target; ``valid``
-    (U, T) false behind the end; ``ends`` (U,): the state is reset behind it.
+    (U, T) false behind the end.
     """
 
     x: Array
     target: Array
     known: Array
     valid: Array
-    ends: Array
 
 
 # ---- weights -------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A blob as a C header: what a program without a file system includes."""
+"""A blob as one C header: the bytes, their sizes and how to run them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ import numpy as np
 
 from pyvgrad.blob import parse
 from pyvgrad.native import HostExecutor
+from pyvgrad.qmodel import QModel
 
 _TEXT = """\
 /* {name}: a model for vgrad, {weights} weights of {bits} bits.
  * Made by `pyvgrad export --header`; blob CRC {crc:08x}.
  *
+ *     #include "vgrad.h"
+ *
  *     static uint32_t arena[VG_MODEL_ARENA_SIZE / 4];
- *     vg_model m;
- *     vg_run r;
- *     vg_model_open(&m, vg_model_blob, VG_MODEL_BLOB_SIZE);
- *     vg_run_init(&r, &m, arena, sizeof arena);
- *     vg_run_step(&r, x, y);       x[{n_in}] / 2^{x_exp}, y[{n_out}] / 2^{y_exp}
+ *     static vg_model m;
+ *     static vg_run r;
+{arrays}
+ *
+ *     if (vg_model_open(&m, vg_model_blob, VG_MODEL_BLOB_SIZE) != VG_OK ||
+ *         vg_run_init(&r, &m, arena, sizeof arena) != VG_OK{call}
+ *
+ * A step has n_in = {n_in} signals x = raw / 2^{x_exp} and n_out = {n_out} signals
+ * y = raw / 2^{y_exp}; vg_run_reset(&r) starts another sequence.
  */
 #ifndef VG_MODEL_H
 #define VG_MODEL_H
@@ -31,7 +38,9 @@ enum {{
     VG_MODEL_ARENA_SIZE = {arena}, /* bytes of RAM */
     VG_MODEL_STATE_SIZE = {state}, /* bytes of a saved state */
     VG_MODEL_N_IN = {n_in},
-    VG_MODEL_N_OUT = {n_out}
+    VG_MODEL_N_OUT = {n_out},
+    VG_MODEL_X_EXP = {x_exp},
+    VG_MODEL_Y_EXP = {y_exp}
 }};
 
 /* Words, so that it is aligned; little-endian like the core. */
@@ -41,6 +50,41 @@ static const uint32_t vg_model_blob[VG_MODEL_BLOB_SIZE / 4] = {{
 
 #endif
 """
+
+
+_STEP = (
+    """\
+ *     vg_sig x[VG_MODEL_N_IN] = {0}, y[VG_MODEL_N_OUT];
+""",
+    """)
+ *         return;
+ *     vg_run_step(&r, x, y);
+""",
+)
+# of a model with a reversed layer
+_WHOLE = (
+    """\
+ *     enum { STEPS = 16 };
+ *     static vg_sig x[STEPS][VG_MODEL_N_IN], y[%s];
+ *     static uint32_t buf[1024];
+""",
+    """ ||
+ *         vg_run_whole(&r, x[0], STEPS, %s, buf, sizeof buf) != VG_OK)
+ *         return;
+ *
+ * vg_run_whole_size(&m, STEPS) says how many bytes buf needs.
+""",
+)
+
+
+def _usage(model: QModel) -> dict[str, str]:
+    """The lines of the comment that depend on how the model is run."""
+    arrays, call = _STEP
+    if model.shape.whole:
+        every = model.shape.mode == "sequence"
+        y = "STEPS][VG_MODEL_N_OUT" if every else "VG_MODEL_N_OUT"
+        arrays, call = _WHOLE[0] % y, _WHOLE[1] % ("y[0]" if every else "y")
+    return {"arrays": arrays.rstrip(), "call": call.rstrip()}
 
 
 def header(blob: bytes, name: str) -> str:
@@ -66,5 +110,6 @@ def header(blob: bytes, name: str) -> str:
         n_out=model.shape.n_out,
         x_exp=model.x_exp,
         y_exp=model.y_exp,
+        **_usage(model),
         words=",\n".join(f"    {line}" for line in lines),
     )

@@ -1,4 +1,8 @@
-"""How many instructions a step of a blob takes on a Cortex-M, counted exactly."""
+"""How many instructions a step of a blob takes on a Cortex-M, counted exactly.
+
+A step of running is one vg_run_step with a y.  A step of training is a share of one
+sequence: forward, backward and, at its end or at every step, the update.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,13 @@ from pyvgrad.blob import pack, parse
 from pyvgrad.cells import Layer, Shape
 from pyvgrad.emulated import Call, Emulator, build
 from pyvgrad.errors import DeviceError
+from pyvgrad.executor import NO_STEP
+from pyvgrad.learning import Learn
 from pyvgrad.model import init_params
 from pyvgrad.quantize import quantize
 from pyvgrad.signals import Signals
 
+SEQUENCE = 16  # steps
 WARM_STEPS = 7  # before the one that counts: the state is no longer zero
 
 
@@ -30,25 +37,97 @@ def bench_inputs(n_in: int, steps: int, seed: int = 0) -> Signals:
     return rng.integers(-(1 << 14), 1 << 14, (steps, n_in)).astype(np.int16)
 
 
+def _opened(blob: bytes, core: str, flags: Sequence[str]) -> Emulator:
+    """A core that has opened a blob."""
+    chip = Emulator(build(core, flags=flags), core)
+    _checked(chip.call("bench_open", chip.place(blob), len(blob)))
+    return chip
+
+
 def count_steps(
     blob: bytes, x: Signals, core: str = "m4", flags: Sequence[str] = ()
 ) -> tuple[list[Call], Signals]:
     """Call vg_run_step on each x (T, n_in) from the start: the calls, y (T, n_out).
 
-    DeviceError if the core's C code refuses the blob, and as ``Emulator``.
+    DeviceError if the core's C code refuses the blob, and as ``Emulator``; ValueError
+    for a model that takes whole sequences.
     """
-    model = parse(blob)
-    chip = Emulator(build(core, flags=flags), core)
-    size = _checked(chip.call("bench_open", chip.place(blob), len(blob)))
+    shape = parse(blob).shape
+    if shape.whole:
+        raise ValueError(NO_STEP)
+    n_out = shape.n_out
+    chip = _opened(blob, core, flags)
+    size = _checked(chip.call("bench_size"))
     _checked(chip.call("bench_start", chip.place(size), size))
-    run, x_at = chip.symbols["bench_run"], chip.place(2 * model.shape.n_in)
-    y_at = chip.place(2 * model.shape.n_out)
-    calls, y = [], np.zeros((len(x), model.shape.n_out), np.int16)
+    run, x_at, y_at = (
+        chip.symbols["bench_run"],
+        chip.place(x[0].nbytes),
+        chip.place(2 * n_out),
+    )
+    calls, y = [], np.zeros((len(x), n_out), np.int16)
     for t, row in enumerate(x):
         chip.write(x_at, row.astype("<i2").tobytes())
         calls.append(chip.call("vg_run_step", run, x_at, y_at))
-        y[t] = np.frombuffer(chip.read(y_at, 2 * model.shape.n_out), "<i2")
+        y[t] = np.frombuffer(chip.read(y_at, 2 * n_out), "<i2")
     return calls, y
+
+
+def count_whole(
+    blob: bytes, x: Signals, core: str = "m4", flags: Sequence[str] = ()
+) -> tuple[Call, Signals]:
+    """Call vg_run_whole on x (T, n_in): the call, and y, (T, n_out) or (1, n_out).
+
+    Raises as ``Emulator``; DeviceError if the core's C code refuses the blob.
+    """
+    shape = parse(blob).shape
+    chip = _opened(blob, core, flags)
+    size = _checked(chip.call("bench_size"))
+    _checked(chip.call("bench_start", chip.place(size), size))
+    size = _checked(chip.call("bench_whole_size", len(x)))
+    rows = len(x) if shape.mode == "sequence" else 1
+    y_at = chip.place(2 * rows * shape.n_out)
+    x_at, buf = chip.place(x.astype("<i2").tobytes()), chip.place(size)
+    run = chip.symbols["bench_run"]
+    call = chip.call("vg_run_whole", run, x_at, len(x), y_at, buf, size)
+    _checked(call)
+    y = np.frombuffer(chip.read(y_at, 2 * rows * shape.n_out), "<i2")
+    return call, y.astype(np.int16).reshape(rows, shape.n_out)
+
+
+def count_training(
+    blob: bytes,
+    learn: Learn,
+    x: Signals,
+    target: Signals,
+    core: str = "m4",
+    flags: Sequence[str] = (),
+) -> tuple[list[Call], bytes]:
+    """Train on each sequence of x (N, T, n_in): a call for each, the last blob.
+
+    ``target`` is (N, T, n_out), or (N, T) classes for a softmax.  A sequence is one
+    vg_train_steps and one vg_train_end, whose results add up.  Raises as
+    ``count_steps``, and DeviceError where the settings do not fit the model.
+    """
+    chip = _opened(blob, core, flags)
+    settings = chip.place(learn.to_bytes())
+    size = _checked(chip.call("bench_train_size", settings))
+    _checked(chip.call("bench_train_start", settings, chip.place(size), size))
+    t, counts = chip.symbols["bench_train"], []
+    x_at, target_at = chip.place(x[0].nbytes), chip.place(target[0].nbytes)
+    for lesson, aim in zip(x, target, strict=True):
+        chip.write(x_at, lesson.astype("<i2").tobytes())
+        chip.write(target_at, aim.astype("<i2").tobytes())
+        calls = [
+            chip.call("vg_train_steps", t, x_at, target_at, 0, len(lesson)),
+            chip.call("vg_train_end", t),
+        ]
+        changed = sum(_checked(call) for call in calls)
+        total = sum(call.instructions for call in calls)
+        loads = sum(call.loads for call in calls)
+        counts.append(Call(changed, total, loads, max(call.stack for call in calls)))
+    size_at = chip.place(4)
+    sealed = chip.call("vg_train_blob", t, size_at).result
+    return counts, chip.read(sealed, int.from_bytes(chip.read(size_at, 4), "little"))
 
 
 def bench_step(
@@ -63,6 +142,14 @@ def bench_step(
     return count_steps(blob, x, core, flags)[0][-1]
 
 
+def bench_whole(
+    blob: bytes, core: str = "m4", flags: Sequence[str] = (), seed: int = 0
+) -> Call:
+    """One vg_run_whole on a sequence of SEQUENCE seeded inputs."""
+    x = bench_inputs(parse(blob).shape.n_in, SEQUENCE, seed)
+    return count_whole(blob, x, core, flags)[0]
+
+
 def step_instructions(
     blob: bytes, core: str = "m4", flags: Sequence[str] = (), seed: int = 0
 ) -> int:
@@ -70,7 +157,38 @@ def step_instructions(
     return bench_step(blob, core, flags, seed).instructions
 
 
+def bench_training(
+    blob: bytes,
+    core: str = "m4",
+    method: str = "tbptt",
+    flags: Sequence[str] = (),
+    seed: int = 0,
+) -> Call:
+    """Learning from a sequence of SEQUENCE steps, the second of two.
+
+    SGD with clipping and a target at every step; tbptt looks back over the whole
+    sequence and updates at its end, rtrl97 updates at every step.
+    """
+    shape = parse(blob).shape
+    rtrl = method == "rtrl97"
+    learn = Learn(
+        method=method,
+        loss="mse" if shape.output == "linear" else "cross-entropy",
+        k1=int(rtrl),
+        k2=0 if rtrl else SEQUENCE,
+        rate_q24=1 << 20,
+        clip_q16=1 << 16,
+    )
+    rng = np.random.default_rng(seed)
+    x = bench_inputs(shape.n_in, 2 * SEQUENCE, seed)
+    form = (2, SEQUENCE) + (() if shape.output == "softmax" else (shape.n_out,))
+    top = shape.n_out if shape.output == "softmax" else 1 << 12
+    target = rng.integers(0, top, form).astype(np.int16)
+    x = x.reshape(2, SEQUENCE, shape.n_in)
+    return count_training(blob, learn, x, target, core, flags)[0][-1]
+
+
 def _checked(call: Call) -> int:
     if call.result < 0:
-        raise DeviceError(f"the core refuses the blob on this machine: {call.result}")
+        raise DeviceError(f"the core refuses the model: error {call.result} of vgrad.h")
     return call.result

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pyvgrad.blob import pack, parse
-from pyvgrad.cells import RTRL97
 from pyvgrad.fixed import ERROR_LIMIT, ONE_Q14, rs, rs_sat31
 from pyvgrad.intback import Left, left
 from pyvgrad.intcells import Stepped, alone
 from pyvgrad.intgate import Gate, gates_of, live_model
-from pyvgrad.intloss import check_pair, output_error, step_loss
+from pyvgrad.intloss import check_fit, output_error, step_loss
 from pyvgrad.intmethods import Method, Tape, Traces
 from pyvgrad.intmodel import IntModel
 from pyvgrad.intupdate import Updated, update
@@ -47,7 +46,8 @@ class IntTrainer(Trainer):
         if learn is None:
             raise NoCheckpointError(_NO_CHECKPOINT)
         source = parse(blob)
-        _check_fit(source, learn)
+        check_fit(source.shape, learn)
+        _check_frozen(source, learn)
         self.learn = learn
         self.layers, self.readout = gates_of(source)
         self.model = live_model(source, self.layers, self.readout)
@@ -249,18 +249,6 @@ class IntTrainer(Trainer):
     def counters(self) -> Counters:
         """As in Trainer."""
         return self._counters
-
-
-def _check_fit(model: QModel, learn: Learn) -> None:
-    """ValueError if a model does not learn like this."""
-    check_pair(model.shape.output, learn.loss)
-    _check_frozen(model, learn)
-    if model.shape.whole:
-        raise ValueError(
-            "a layer of the model is reversed, and such a model learns only in float"
-        )
-    if learn.method == "rtrl97" and not model.shape.rtrl97:
-        raise ValueError(f"rtrl97 is for one layer of {', '.join(RTRL97)}; take tbptt")
 
 
 def _check_frozen(model: QModel, learn: Learn) -> None:

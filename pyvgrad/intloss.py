@@ -1,4 +1,4 @@
-"""The error at the output and the loss of a step, in integers.
+"""What learns how; the error at the output and the loss of a step, in integers.
 
 ``docs/numbers-learning.md``, Errors at the output and The loss of a step.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pyvgrad.cells import RTRL97, Shape
 from pyvgrad.fixed import ERROR_LIMIT, ONE_Q14, exp_q16, rs, rs_sat31
+from pyvgrad.learning import Learn
 from pyvgrad.qmodel import Ints
 
 _PAIRS = {
@@ -24,6 +26,17 @@ def check_pair(output: str, loss: str) -> None:
     if (output, loss) not in _PAIRS:
         fits = " or ".join(sorted(b for a, b in _PAIRS if a == output))
         raise ValueError(f"{output} outputs do not learn with {loss}; take {fits}")
+
+
+def check_fit(shape: Shape, learn: Learn) -> None:
+    """ValueError if a model of this shape does not learn with these settings."""
+    check_pair(shape.output, learn.loss)
+    if shape.whole:
+        raise ValueError(
+            "a layer of the model is reversed, and such a model learns only in float"
+        )
+    if learn.method == "rtrl97" and not shape.rtrl97:
+        raise ValueError(f"rtrl97 is for one layer of {', '.join(RTRL97)}; take tbptt")
 
 
 def inward(error: Ints, value: Ints, low: int, high: int) -> Ints:

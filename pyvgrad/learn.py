@@ -173,8 +173,7 @@ class Teacher:
             self.trainer.teach(x, target, known)
             if look:
                 self._losses.append(self.trainer.counters.loss_q16 / 65536)
-        if lesson.ends:
-            self.trainer.end()
+        self.trainer.end()
 
     def since(self) -> tuple[float, float]:
         """(mean loss, share of updates clipped) since the last call."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad.blob import parse
 from pyvgrad.errors import BlobError
-from pyvgrad.intloss import check_pair
+from pyvgrad.intloss import check_fit
 from pyvgrad.learning import PARTS, Counters, Learn, Trainer
 from pyvgrad.native import Core
 from pyvgrad.signals import narrowed, raw_signals
@@ -35,7 +35,7 @@ class HostTrainer(Trainer):
         self._ffi, self._lib = core.ffi, core.lib
         _blob, model = core.open(blob)  # the core copies it
         if learn is not None:
-            _check_fit(blob, learn)
+            check_fit(parse(blob).shape, learn)
         raw = core.ffi.NULL if learn is None else _raw(core, learn)
         self.arena_bytes = self._fit(core.lib.vg_train_size(model, raw), learn)
         self._arena = core.words(self.arena_bytes)
@@ -169,15 +169,6 @@ class HostTrainer(Trainer):
     def loss_q16(self) -> int:
         """Of the last step with a target, without the other counters."""
         return int(self._t.loss_q16)
-
-
-def _check_fit(blob: bytes, learn: Learn) -> None:
-    """ValueError, in words, for what the core refuses of a model by a number."""
-    shape = parse(blob).shape
-    check_pair(shape.output, learn.loss)
-    one_lstm = len(shape.layers) == 1 and bool(shape.layers[0].row.carry)
-    if learn.method == "rtrl97" and not one_lstm:
-        raise ValueError("rtrl97 is for one layer of lstm97 or lstm; take tbptt")
 
 
 def _raw(core: Core, learn: Learn) -> Any:

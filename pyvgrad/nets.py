@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from pyvgrad.cells import LSTM97, Fields, Layer, Readout, Shape
+from pyvgrad.cells import DIRECTIONS, LSTM97, Fields, Layer, Readout, Shape
 
 FEEDBACK = replace(LSTM97, recurrent=True, feedback=True)
 IN_GATES_ONLY = Fields("s", "identity", False, False, recurrent=False)
@@ -67,19 +67,23 @@ def stack(
     shortcuts: bool = False,
     fields: Fields | None = None,
     biases: bool = True,
+    bidirectional: bool = False,
 ) -> Shape:
     """``layers`` equal layers and a readout with biases.
 
     ``sizes`` are (n_in, cells of a layer, n_out), ``biases`` says whether cells and
-    gates have them, ``fields`` None means the cell's own.  ValueError for what no cell
-    has.
+    gates have them, ``fields`` None means the cell's own; ``bidirectional`` layers have
+    so many cells in each direction.  ValueError for what no cell has.
     """
     n_in, n, n_out = sizes
+    halves = DIRECTIONS[2:] if bidirectional else DIRECTIONS[:1]
+    width = n * len(halves)
     rows = tuple(
-        Layer(cell, n if k else n_in, n, block, fields, biases, biases)
+        Layer(cell, width if k else n_in, n, block, fields, biases, biases, half)
         for k in range(layers)
+        for half in halves
     )
-    return Shape(rows, Readout(n, n_out, output, n_in if shortcuts else 0))
+    return Shape(rows, Readout(width, n_out, output, n_in if shortcuts else 0))
 
 
 def altered(

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pyvgrad.cells import Array
+from pyvgrad.cells import Array, Shape
 from pyvgrad.errors import VgradError
 
 try:
@@ -34,6 +34,17 @@ def clip_norm(tree: Any, theta: float) -> Any:
     length = norm(tree)
     factor = jnp.where(length >= theta, theta / jnp.maximum(length, 1e-30), 1.0)
     return jax.tree.map(lambda g: factor * g, tree)
+
+
+def bound_own(shape: Shape, params: Any) -> Any:
+    """IndRNN's u within +-1 (Li et al. 2018): beyond it h grows without bound."""
+    bounded = [
+        p | {"P": {k: jnp.clip(u, -1.0, 1.0) for k, u in p["P"].items()}}
+        if layer.cell == "indrnn"
+        else p
+        for layer, p in zip(shape.layers, params["layers"], strict=True)
+    ]
+    return params | {"layers": bounded}
 
 
 def scale_rates(tree: Any, rates: Mapping[str, float]) -> Any:

@@ -119,6 +119,13 @@ class QModel(_ByValue):
     sections: tuple[tuple[str, bytes], ...] = ()  # tag and data, in order
 
     @property
+    def macs(self) -> int:
+        """Products of a weight and a signal in one step."""
+        matrices = [w for q in self.layers for w in q.weights.values()]
+        readout = [self.readout.weights] if self.readout else []
+        return int(sum(w.size for w in matrices + readout))
+
+    @property
     def y_exp(self) -> int:
         """y = raw / 2^y_exp."""
         if self.readout is None:
@@ -129,13 +136,6 @@ class QModel(_ByValue):
     def logit_exp(self) -> int:
         """logits = raw / 2^logit_exp."""
         return self.readout.logit_exp if self.readout else self.y_exp
-
-    @property
-    def macs(self) -> int:
-        """Products of a weight and a signal in one step."""
-        matrices = [w for q in self.layers for w in q.weights.values()]
-        readout = [self.readout.weights] if self.readout else []
-        return int(sum(w.size for w in matrices + readout))
 
     def x_exps(self, index: int) -> Ints:
         """Exponents of what layer ``index`` reads from below (the readout: as h)."""

@@ -62,16 +62,21 @@ def _rounded_unit(
 
 
 def rounded_shape(
-    shape: Shape, exponents: Exponents, round_value: Round = round_int16
+    shape: Shape,
+    exponents: Exponents,
+    round_value: Round = round_int16,
+    only: int | None = None,
 ) -> Shape:
-    """The shape with layers that round their signals to these exponents."""
+    """The shape with layers, or one of them, that round their signals like this."""
     names = [f.name for f in fields(Layer)]
     layers = tuple(
         RoundedLayer(
             **{name: getattr(layer, name) for name in names},
-            h_exp=e,
+            h_exp=exponents.h[k],
             round=round_value,
         )
-        for layer, e in zip(shape.layers, exponents.h, strict=True)
+        if only in (None, k)
+        else layer
+        for k, layer in enumerate(shape.layers)
     )
     return replace(shape, layers=layers)

@@ -17,6 +17,7 @@ from pyvgrad.qat import Rounding
 from pyvgrad.qmodel import QModel
 from pyvgrad.quantize import quantize
 from pyvgrad.refine import Refined, quantized, refine
+from pyvgrad.scaling import Units, fold_outputs, input_scaling
 from pyvgrad.signals import to_signals
 from pyvgrad.tasks import Outputs, Sequences, Task
 from pyvgrad.train import Progress, TrainResult, train_task
@@ -66,6 +67,23 @@ def exponents(task: Task, shape: Shape, params: Params, ranges: Ranges) -> Expon
     """What the task's own sequences choose."""
     data = calibration(task)
     return calibrate(shape, params, data.x, data.lengths, ranges)
+
+
+def in_units(
+    solution: Solution, task: Task, shape: Shape, ranges: Ranges, units: Units
+) -> Solution:
+    """The solution whose blob takes and gives values in the user's units.
+
+    The readout that was trained on normalised targets is folded and quantized anew.
+    """
+    result, model = solution.result, solution.model
+    if units.y is not None:
+        folded = fold_outputs(shape, result.params, *units.y)
+        result = replace(result, params=folded)
+        model = integers(task, shape, folded, model.weight_bits, ranges)
+    scaling, count_exp = input_scaling(*units.x, x_exp=model.x_exp)
+    model = replace(model, scaling=scaling, count_exp=count_exp)
+    return replace(solution, result=result, model=model, blob=pack(model))
 
 
 def integer_outputs(model: QModel) -> Callable[[Sequences], Outputs]:

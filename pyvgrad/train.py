@@ -28,7 +28,7 @@ from pyvgrad.cells import Array, Shape
 from pyvgrad.defaults import Settings
 from pyvgrad.grad import value_and_grad
 from pyvgrad.model import Params, init_params
-from pyvgrad.optim import clip_norm, optimizer, scale_rates
+from pyvgrad.optim import bound_own, clip_norm, optimizer, scale_rates
 from pyvgrad.qat import Rounding
 from pyvgrad.qat import value_and_grad as rounded_value_and_grad
 from pyvgrad.tasks.task import Floats, Ints, Sequences, Task
@@ -91,7 +91,8 @@ def _compiled(
         change, memory = rule.update(g, memory, params)
         if rates:
             change = scale_rates(change, dict(rates))
-        return (jax.tree.map(jnp.add, params, change), memory), loss
+        params = bound_own(shape, jax.tree.map(jnp.add, params, change))
+        return (params, memory), loss
 
     def chunk(params: Any, memory: Any, *batches: Array) -> tuple[Any, Any, Array]:
         (params, memory), losses = jax.lax.scan(update, (params, memory), batches)

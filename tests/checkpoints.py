@@ -32,6 +32,19 @@ KINDS = {
         {"cell": "lstm97", "block": 2, "fields": FEEDBACK, "n_layers": 2},
         {"k2": 3, "k1": 3, "symbols": True},
     ),
+    "rtrl97, peepholes": (
+        {"cell": "lstm_peephole", "n_layers": 1},
+        {"method": "rtrl97", "symbols": True},
+    ),
+    "rtrl97, gru": ({"cell": "gru", "n_layers": 1}, {"method": "rtrl97", "k1": 1}),
+    "tbptt, gru": ({"cell": "gru", "n_layers": 2}, {"k2": 4, "k1": 2, "symbols": True}),
+    "tbptt, peepholes": ({"cell": "lstm_peephole", "n_layers": 2}, {"k2": 4, "k1": 4}),
+    "tbptt, r before": (
+        {"cell": "gru_reset_before", "n_layers": 1},
+        {"k2": 3, "k1": 1, "symbols": True},
+    ),
+    "tbptt, plus": ({"cell": "plus_rnn", "n_layers": 2}, {"k2": 3, "k1": 2}),
+    "tbptt, diagonal": ({"cell": "indrnn", "n_layers": 2}, {"k2": 5, "symbols": True}),
     "tbptt, relu": ({"cell": "rnn_relu", "n_layers": 2}, {"k2": 6, "symbols": True}),
     "tbptt, no recurrent weights": (
         {"cell": "lstm97", "fields": Fields(recurrent=False), "shortcuts": True},
@@ -124,19 +137,19 @@ def _gate(r, rows, columns, biased, head, *, has_g, cells=0):
 
 def _layer(r, k, q, head, state):
     layer, k2, tbptt = q.layer, head["k2"], head["method"] == 0
-    columns = layer.n_in + layer.n_recurrent
     tape = {}
     if tbptt:
-        skipped = layer.n_in if head["flags"] & 2 and k == 0 else 0
-        tape["z"] = r.take("<i2", columns - skipped, k2)
+        n_x = 0 if head["flags"] & 2 and k == 0 else layer.n_in
+        tape["z"] = r.take("<i2", n_x + layer.n_recurrent, k2)
         if layer.row.carry:
             tape["c"] = r.take("<i4", layer.n, k2)
         if not layer.n_recurrent:
             tape["h"] = r.take("<i2", layer.n, k2)
     state.tapes.append(tape)
     for letter in layer.gates:
-        cells = layer.n if not tbptt and letter in "ifg" else 0
-        rows, biased = layer.rows(letter), layer.has_bias(letter)
+        cells = layer.n if not tbptt and letter != "o" else 0
+        rows, columns = layer.rows(letter), layer.columns(letter)
+        biased = layer.has_bias(letter)
         gate = _gate(r, rows, columns, biased, head, has_g=not tbptt, cells=cells)
         if tbptt and layer.row.carry:
             gate["out"] = r.take("<i2", rows, k2)
@@ -180,12 +193,13 @@ def masters(checkpoint):
     found = {}
     for key, gate in state.gates.items():
         if key == "y":
-            q, index = model.readout, len(model.layers)
+            q, exps = model.readout, model.readout_exps
             E, hi, b = q.exps, q.weights, q.biases
         else:
             (index, letter), q = key, model.layers[key[0]]
+            exps = model.column_exps(index, letter)
             E, hi, b = q.exps[letter], q.weights[letter], q.biases.get(letter)
         M = hi.astype(np.int64) * 65536 + gate["lo"][:, : hi.shape[1]]
-        scale = 2.0 ** (model.source_exps(index)[None] - E[:, None] - 16.0)
+        scale = 2.0 ** (exps[None] - E[:, None] - 16.0)
         found[key] = M * scale, None if b is None else b * 2.0**-E
     return found

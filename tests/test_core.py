@@ -388,8 +388,8 @@ REPLAY = r"""
 #include "vgrad.h"
 
 /* As in firmware: static words, seen by the core as what it likes. */
-static uint32_t blob[20000], arena[20000];
-static vg_sig x[1000], y[100];
+static uint32_t blob[20000], arena[20000], whole[2000];
+static vg_sig x[1000], y[1000];
 static uint8_t image[10000];
 
 static void get(void *p, uint32_t size, uint32_t room)
@@ -411,11 +411,16 @@ int main(void)
         get(x, 2u * m.n_in * head[1], sizeof x);
         if (vg_run_init(&r, &m, arena, sizeof arena))
             return 3;
-        for (uint32_t t = 0; t < head[1]; t++) {
-            vg_run_step(&r, x + t * m.n_in, y);
+        for (uint32_t t = 0; t < (m.whole ? 1 : head[1]); t++) {
+            uint32_t rows = m.whole && m.mode == VG_EVERY ? head[1] : 1;
+            if (m.whole && (rows * m.n_out > 1000 ||
+                            vg_run_whole(&r, x, head[1], y, whole, sizeof whole)))
+                return 5;
+            if (!m.whole && vg_run_step(&r, x + t * m.n_in, y))
+                return 6;
             if (vg_run_save(&r, image, sizeof image) < 0)
                 return 4;
-            fwrite(y, 2, m.n_out, stdout);
+            fwrite(y, 2, rows * m.n_out, stdout);
             fwrite(vg_run_logits(&r), 2, m.n_out, stdout);
             fwrite(image, 1, m.state_size, stdout);
         }
@@ -431,7 +436,7 @@ def sample():
     parts = []
     for seed in range(80):
         rng = np.random.default_rng([seed, 2])
-        model = random_qmodel(rng, extreme=seed % 3 == 0)
+        model = random_qmodel(rng, extreme=seed % 3 == 0, whole=seed % 4 == 0)
         x = random_signals(rng, (12, model.shape.n_in), extreme=seed % 5 == 0)
         blob = pack(model)
         parts += [struct.pack("<II", len(blob), len(x)), blob, x.tobytes()]

@@ -11,8 +11,10 @@ import pytest
 from test_model import SHAPES
 
 from pyvgrad import learn as integers
+from pyvgrad.cells import CELLS
 from pyvgrad.float_asked import FloatAsked
 from pyvgrad.float_learn import (
+    TWINS,
     learn_float,
     make_chunk,
     padded,
@@ -24,7 +26,7 @@ from pyvgrad.learning import Learn
 from pyvgrad.model import forward, init_params
 from pyvgrad.nets import NETS, stack
 from pyvgrad.recipes import IntRecipe
-from pyvgrad.tasks import Lesson, make_int_task
+from pyvgrad.tasks import make_int_task
 
 ONE = 1 << 24  # a rate of 1
 TBPTT = Learn("tbptt", loss="mse", k2=100, rate_q24=ONE)
@@ -55,15 +57,15 @@ def lesson(x, y, mask, padding=2):
 
     valid = wide(np.ones(len(x), bool), False)
     nan = np.nan if y.dtype.kind == "f" else 0
-    return Lessons(wide(x, 1), wide(y, nan), wide(mask, True), valid, np.array(True))
+    return Lessons(wide(x, 1), wide(y, nan), wide(mask, True), valid)
 
 
 def learnt(shape, learn, params, data, factors=None):
     """The weights after one sequence, as parameters."""
-    carry = start(shape, learn, params, np.float64)
+    carry = start(shape, params, np.float64)
     one = jax.tree.map(lambda a: np.asarray(a)[None], (carry, data))
     now = Lessons(*(a[:, None] for a in one[1]))
-    moving, _ = make_chunk(shape, learn, factors or {})(one[0], now)
+    moving = make_chunk(shape, learn, factors or {})(one[0], now)
     return params_of(shape, jax.tree.map(lambda a: a[0], moving.maps))
 
 
@@ -87,6 +89,12 @@ def test_a_tape_of_the_whole_sequence_is_jax_grad(name):
     after = learnt(shape, TBPTT, params, lesson(x, y, mask))
     _, g = value_and_grad(shape, "mse")(params, x[None], y[None], mask[None])
     assert_moved(params, after, g)
+
+
+@pytest.mark.parametrize("cell", [c for c in CELLS if c not in TWINS])
+def test_cells_without_a_float_twin_are_refused_by_name(cell):
+    with pytest.raises(ValueError, match=f"forward {cell} has no twin"):
+        make_chunk(SHAPES[cell], TBPTT, {})
 
 
 @pytest.mark.usefixtures("float64")
@@ -270,11 +278,11 @@ def test_padding_changes_no_bit(method):
     lessons = [task.draw(rng) for _ in range(20)]
     longest = max(map(len, lessons))
     params = init_params(shape, rng, scale=0.2)
-    first = jax.tree.map(lambda a: np.asarray(a)[None], start(shape, learn, params))
+    first = jax.tree.map(lambda a: np.asarray(a)[None], start(shape, params))
     made = []
     for steps in (longest, longest + 9):
         data = Lessons(*(a[None] for a in padded(lessons, steps)))
-        made.append(make_chunk(shape, learn, {})(first, data)[0].maps)
+        made.append(make_chunk(shape, learn, {})(first, data).maps)
     jax.tree.map(np.testing.assert_array_equal, *made)
 
 
@@ -339,26 +347,6 @@ def test_it_learns_and_says_when():
     assert 0 < result.sequences < 3000
     (short,) = learn_float(replace(recipe, limit=100), task, [1], lanes=1)
     assert (short.success, short.sequences) == (False, 100)
-
-
-def test_a_stream_without_ends_keeps_its_state():
-    """Two halves that do not end learn as the whole does."""
-    shape = NETS["hs97-3x2"].shape(4, 4)
-    params = example(shape)[0]
-    learn = Learn("rtrl97", loss="mse", k1=1, symbols=True, rate_q24=ONE // 2)
-    string = np.random.default_rng(2).integers(0, 4, 11)
-    whole = Lesson.of_symbols(string)
-    halves = [
-        replace(whole, x=whole.x[s], target=whole.target[s], ends=e)
-        for s, e in ((slice(6), False), (slice(6, None), True))
-    ]
-    first = jax.tree.map(lambda a: np.asarray(a)[None], start(shape, learn, params))
-    chunk = make_chunk(shape, learn, {})
-    one, two = (
-        chunk(first, Lessons(*(a[None] for a in padded(v, 12))))[0].maps
-        for v in ([whole], halves)
-    )
-    jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
 @pytest.mark.usefixtures("float64")

@@ -1,18 +1,30 @@
 """Instructions counted on emulated cores: the counter itself, then the core's step."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 from random_models import random_qmodel, random_signals
+from trainings import make, tame_model
 
 from pyvgrad import cli
 from pyvgrad.blob import pack
-from pyvgrad.emulated import CORES, Emulator, build, thumb_instructions
+from pyvgrad.emulated import CORES, Emulator, build
 from pyvgrad.errors import DeviceError
-from pyvgrad.icount import bench_blob, count_steps, step_instructions
+from pyvgrad.icount import (
+    bench_blob,
+    bench_training,
+    bench_whole,
+    count_steps,
+    count_training,
+    count_whole,
+    step_instructions,
+)
 from pyvgrad.native import HostExecutor
+from pyvgrad.native_train import HostTrainer
+from pyvgrad.thumb import tally
 
 # add_up(n, x): 2 before the loop; 3 a turn; 1 after it.  callee: 4, the skipped
 # instruction of its IT block included; caller: 5 of its own.
@@ -75,6 +87,7 @@ def test_a_loop_counted_by_hand(counted, turns):
 def test_long_instructions_and_a_block_of_it_counted_by_hand(counted):
     call = counted.call("caller")
     assert (call.result, call.instructions, call.stack) == (1, 5 + 4, 8)
+    assert call.loads == 2
 
 
 def test_the_fifth_argument_is_on_the_stack(counted):
@@ -95,10 +108,53 @@ def test_a_function_that_does_not_return_is_a_device_error(counted, monkeypatch)
 
 def test_instructions_are_of_two_or_four_bytes():
     short, words = b"\x00\xbf", (b"\x00\xe8", b"\x00\xf0", b"\x00\xf8", b"\xff\xff")
-    assert thumb_instructions(short * 3) == 3
+    assert tally(short * 3) == (3, 0)
     for word in words:
-        assert thumb_instructions(short + word + word + short) == 3
-    assert thumb_instructions(b"\x00\xe0" * 2) == 2  # a branch, 16 bits
+        assert tally(short + word + b"\0\0" + short).instructions == 3
+    assert tally(b"\x00\xe0" * 2).instructions == 2  # a branch, 16 bits
+
+
+LOADS = {  # by how many registers they load
+    1: """ldr r1, [pc, #8]; ldr r1, [r2, r3]; ldrh r1, [r2, r3]; ldrb r1, [r2, r3];
+        ldrsb r1, [r2, r3]; ldrsh r1, [r2, r3]; ldr r1, [r2, #4]; ldrb r1, [r2, #1];
+        ldrh r1, [r2, #2]; ldr r1, [sp, #8]; pop {r1}; ldmia r2!, {r1};
+        ldr.w r1, [r2, #400]; ldrsh.w r1, [r2, #401]; ldrb.w r9, [r2], #1;
+        ldrsb.w r1, [r2, #-3]; ldr.w r9, [r2, r3, lsl #2]; ldr.w pc, [sp], #4;
+        ldrex r1, [r2]; tbb [r1, r2]; ldrexb r1, [r2]; ldr.w r1, [pc, #-8]""",
+    2: """ldrd r1, r2, [r3, #8]; ldrd r1, r2, [r3], #8; ldrd r1, r2, [r3, #8]!;
+        pop {r1, r2}; ldmia r3!, {r1, r2}""",
+    6: "pop {r1-r5, pc}; ldmia.w r0, {r1-r6}; ldmdb r0!, {r1-r6}; pop.w {r4-r9}",
+    0: """str r1, [r2, r3]; strh r1, [r2, r3]; strb r1, [r2, r3]; str r1, [r2, #4];
+        strb r1, [r2, #1]; strh r1, [r2, #2]; str r1, [sp, #8]; push {r1, r2};
+        stmia r0!, {r1}; str.w r1, [r2, #400]; strd r1, r2, [r3]; push.w {r4-r9};
+        strex r1, r2, [r3]; pld [r1, #8]; adds r1, r1, #7; smlad r1, r2, r3, r4;
+        add.w r1, r2, r3, lsl #3; smlal r1, r2, r3, r4; movw r1, #4660; uxtb r1, r2;
+        rev r1, r2; sub sp, #8; subs.w r1, r1, #16; lsls r1, r2, #3;
+        mrs r1, primask; ubfx r1, r2, #3, #4; strh.w r1, [r2, r3]; bx lr; svc 0;
+        udiv r1, r2, r3; b .; bl .; beq.w .; cbz r1, .+6; mul r1, r2, r1; nop""",
+}
+
+
+def assembled(folder, lines):
+    source = folder / "code.s"
+    source.write_text(f".syntax unified\n.thumb\n.cpu cortex-m4\n{lines}\n")
+    subprocess.run(["arm-none-eabi-as", source, "-o", folder / "code.o"], check=True)
+    subprocess.run(
+        ["arm-none-eabi-objcopy", "-Obinary", "-j.text", folder / "code.o", "code"],
+        cwd=folder,
+        check=True,
+    )
+    return (folder / "code").read_bytes()
+
+
+@pytest.mark.parametrize("registers", LOADS)
+def test_registers_loaded_are_those_of_the_instruction(registers, tmp_path):
+    for line in map(str.strip, LOADS[registers].split(";")):
+        code = assembled(tmp_path, line)
+        assert tally(code) == (1, registers), line
+    whole = assembled(tmp_path, LOADS[registers].replace("cbz r1, .+6;", ""))
+    found = tally(whole)
+    assert found.loads == registers * found.instructions
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -110,6 +166,43 @@ def test_what_is_counted_gives_the_bits_of_the_host(core):
     with HostExecutor(blob) as host:
         assert np.array_equal(host.run(x)[0], y)
     assert count_steps(blob, x, core)[0] == calls
+
+
+@pytest.mark.parametrize("mode", ["sequence", "last", "final"])
+def test_a_whole_sequence_that_is_counted_gives_the_host_s_bits(mode):
+    rng = np.random.default_rng(6)
+    blob = pack(random_qmodel(rng, n_in=2, n_max=4, mode=mode, whole=True))
+    x = random_signals(rng, (5, 2))
+    call, y = count_whole(blob, x, "m3")
+    with HostExecutor(blob) as host:
+        assert np.array_equal(host.run_whole(x), y)
+    assert count_whole(blob, x, "m3")[0] == call
+    with pytest.raises(ValueError, match="whole sequences"):
+        count_steps(blob, x, "m3")
+
+
+@pytest.mark.parametrize(("core", "method"), [("m0", "tbptt"), ("m4", "rtrl97")])
+def test_a_training_that_is_counted_learns_the_host_s_weights(core, method):
+    rng = np.random.default_rng(2)
+    model = tame_model(3, "lstm", output="softmax")
+    blob, learn = pack(model), make(method=method, rate_q24=1 << 22)
+    x = random_signals(rng, (3, 4, 3))
+    classes = rng.integers(0, 2, (3, 4)).astype(np.int16)
+    calls, sealed = count_training(blob, learn, x, classes, core)
+    host, changed = HostTrainer(blob, learn), []
+    for lesson, aim in zip(x, classes, strict=True):
+        changed.append(host.teach(lesson, aim) + host.end())
+    assert sealed == host.blob() != blob
+    assert [call.result for call in calls] == changed
+    assert (calls, sealed) == count_training(blob, learn, x, classes, core)
+    assert min(call.instructions for call in calls) > 4 * model.macs
+
+
+def test_settings_that_do_not_fit_are_a_device_error():
+    blob = pack(tame_model(3, "rnn_tanh", output="softmax"))
+    x, classes = np.zeros((1, 1, 3), np.int16), np.zeros((1, 1), np.int16)
+    with pytest.raises(DeviceError, match="refuses the model"):
+        count_training(blob, make(method="rtrl97"), x, classes)
 
 
 @pytest.mark.parametrize("bits", [16, 8])
@@ -165,9 +258,45 @@ def test_bench_prints_the_row_of_a_blob(pyvgrad, tmp_path):
         assert row["per_mac"] == round(count / 40, 3)
 
 
+def test_bench_counts_training(pyvgrad, tmp_path):
+    blob = bench_blob("lstm", 4, 5, 16)
+    (tmp_path / "m.vg").write_bytes(blob)
+    for method in ("tbptt", "rtrl97"):
+        words = ["bench", "m.vg", "--train", "--method", method, "--json"]
+        code, out, said = pyvgrad(*words)
+        assert code == 0, said
+        [row] = json.loads(out)["rows"]
+        call = bench_training(blob, "m4", method)
+        assert (row["does"], row["stack_bytes"]) == (method, call.stack)
+        assert row["instructions_per_step"] == round(call.instructions / 16)
+
+
+def test_bench_of_a_reversed_layer_is_a_share_of_a_sequence(pyvgrad, tmp_path):
+    rng = np.random.default_rng(6)
+    blob = pack(random_qmodel(rng, n_in=2, n_max=4, whole=True))
+    (tmp_path / "m.vg").write_bytes(blob)
+    code, out, said = pyvgrad("bench", "m.vg", "--json")
+    assert code == 0, said
+    [row] = json.loads(out)["rows"]
+    whole = bench_whole(blob, "m4").instructions
+    assert row["instructions_per_step"] == round(whole / 16) > 100
+
+
+def test_bench_without_a_blob_counts_layers_of_three_sizes(pyvgrad):
+    code, out, said = pyvgrad("bench", "--cell", "rnn_relu", "--json")
+    assert code == 0, said
+    rows = json.loads(out)["rows"]
+    assert [(r["n_in"], r["n"], r["weight_bits"]) for r in rows] == [
+        (n_in, n, bits) for n_in, n in ((8, 8), (32, 32), (28, 64)) for bits in (16, 8)
+    ]
+    assert {(row["cell"], row["does"]) for row in rows} == {("rnn_relu", "run")}
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        ("bench m.vg --method tbptt", "--train"),
+        ("bench m.vg --train --method bptt", "--train"),
         ("bench m.vg --on m55", "--on takes m0, m3"),
         ("bench --cell gruu", "--cell takes"),
         ("bench m.vg --cell lstm", "not both"),

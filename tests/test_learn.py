@@ -30,6 +30,7 @@ TASK_OF = {
     "reber-276": "embedded-reber",
     "long-lag-1000": "long-lag",
     "adding-97": "adding",
+    "continual-reber-g00": "continual-reber",
 }
 SMALL = {"n_train": 20, "n_test": 20}
 
@@ -214,7 +215,7 @@ def test_every_task_has_a_recipe():
         ("reber-276", 276),
         ("temporal-order-97", 156),
         ("adding-97", 93),
-        ("continual-reber", 424),
+        ("continual-reber-g00", 424),
     ],
 )
 def test_recipes_have_the_weights_of_the_papers(name, weights):

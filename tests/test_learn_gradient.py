@@ -18,8 +18,9 @@ from pyvgrad.dequantize import dequantize
 from pyvgrad.grad import value_and_grad
 from pyvgrad.intlearn import IntTrainer
 from pyvgrad.learning import Learn
-from pyvgrad.model import _flat, forward, init_params
+from pyvgrad.model import forward
 from pyvgrad.nets import NETS, stack
+from pyvgrad.params import _flat, init_params
 from pyvgrad.quantize import quantize
 
 LAGS = (0, 1, 3, 10, 30, 100, 300, 1000)
@@ -43,12 +44,21 @@ MODELS = {
     "rnn_relu": _stack("rnn_relu", 0.35, {"a": 0.0}),
     "lstm f 2": _stack("lstm", 0.5, {"f": 2.0}),
     "lstm f 6": _stack("lstm", 0.3, {"f": 6.0}),
+    "lstm_coupled": _stack("lstm_coupled", 0.4, {"i": -4.0}),
+    "lstm_peephole": _stack("lstm_peephole", 0.4, {"f": 4.0}),
+    "gru": _stack("gru", 0.5, {"z": 4.0}),
+    "gru_reset_before": _stack("gru_reset_before", 0.5, {"z": 4.0}),
+    "ugrnn": _stack("ugrnn", 0.5, {"z": 4.0}),
+    "plus_rnn": _stack("plus_rnn", 0.5, {"z": 4.0, "p": 0.5}),
+    "indrnn": _stack("indrnn", 0.5, {}),
+    "gru, two layers": _stack("gru", 0.5, {"z": 2.0}, layers=2),
     "two layers": _stack("lstm", 0.5, {"f": 3.0}, layers=2),
     "hs97-3x2": _net("hs97-3x2"),
     "g00-4x2": _net("g00-4x2"),
     "long-lag-2": _net("long-lag-2"),
 }
 TRACED = ["lstm f 2", "lstm f 6", "hs97-3x2", "g00-4x2", "long-lag-2"]
+TRACED += ["lstm_coupled", "lstm_peephole", "gru", "ugrnn"]
 CASES = [(name, "tbptt") for name in MODELS] + [(name, "rtrl97") for name in TRACED]
 
 
@@ -68,12 +78,11 @@ class Pair(NamedTuple):
 def gradient_of(trainer):
     """G of every tensor, as the float gradient's tree has it."""
     trainer._method.gather()
-    names = {"x": "W", "h": "U", "b": "b"}
     tree = {
-        f"layers.{k}.{names[part]}.{letter}": gate.G[:, columns]
+        f"layers.{k}.{part}.{letter}": gate.G[:, columns]
         for k, gates in enumerate(trainer.layers)
         for letter, gate in gates.items()
-        for part, columns in gate.parts.items()
+        for part, columns in columns_of(trainer.model.layers[k].layer, letter).items()
     }
     names = {"x": "V", "h": "W", "b": "b"}
     readout = trainer.readout
@@ -82,7 +91,16 @@ def gradient_of(trainer):
         for part, columns in readout.parts.items()
     }
     values = {k: v * LSB for k, v in tree.items()}
-    return {k: v[:, 0] if ".b" in k else v for k, v in values.items()}
+    return {k: v[:, 0] if ".b" in k or ".P." in k else v for k, v in values.items()}
+
+
+def columns_of(layer, letter):
+    """Columns of W, U, P and b in a gate's rows."""
+    sizes = layer.parts(letter) | ({"b": 1} if layer.has_bias(letter) else {})
+    ends = np.cumsum(list(sizes.values()))
+    return {
+        k: slice(end - n, end) for (k, n), end in zip(sizes.items(), ends, strict=True)
+    }
 
 
 def sequence(steps, seed):
@@ -218,14 +236,16 @@ def test_the_error_that_arrives_by_lag(name, method):
     """Where more than 2^10 units of the last place arrive they are right to 2 %.
 
     Below, the distance is that of a few roundings: an error of some last places does
-    not decay any more (docs/results/underflow.md).
+    not decay any more (docs/results/underflow.md).  A trace has 4 bits less: one of
+    less than 1 / (2 (1 - f)) last places stays, 28 where f is 0.98.
     """
+    enough, few = (1024, 100) if method == "tbptt" else (4096, 400)
     for lag, cosine, error, size in by_lag(name, method):
-        if size > 1024 * LSB:
+        if size > enough * LSB:
             assert error < 2e-2, (lag, size)
             assert cosine > 1 - 1e-4, (lag, size)
         else:
-            assert error * size < 100 * LSB, (lag, size)
+            assert error * size < few * LSB, (lag, size)
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,13 @@ def test_a_method_that_the_model_lacks_is_refused():
     assert train_bytes(rnn, RTRL) is None
     with pytest.raises(ValueError, match="softmax outputs do not learn with mse"):
         HostTrainer(rnn, replace(TBPTT, loss="mse"))
+    before = blob_of(stack("gru_reset_before", (7, 4, 7), output="softmax"))
+    with pytest.raises(ValueError, match="rtrl97 is for one layer of lstm97"):
+        HostTrainer(before, RTRL)
+    shape = stack("gru", (7, 4, 7), output="softmax")
+    backwards = replace(shape.layers[0], direction="reverse")
+    with pytest.raises(ValueError, match="learns only in float"):
+        HostTrainer(blob_of(replace(shape, layers=(backwards,))), TBPTT)
 
 
 @pytest.mark.parametrize("learn", [RTRL, TBPTT])

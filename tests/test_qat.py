@@ -14,7 +14,7 @@ from pyvgrad.dequantize import dequantize
 from pyvgrad.grad import logits_of
 from pyvgrad.grad import value_and_grad as float_value_and_grad
 from pyvgrad.intmodel import IntModel
-from pyvgrad.model import init_params
+from pyvgrad.model import forward, init_params
 from pyvgrad.nets import stack
 from pyvgrad.qat import (
     Rounding,
@@ -23,10 +23,10 @@ from pyvgrad.qat import (
     value_and_grad,
 )
 from pyvgrad.quantize import quantize
-from pyvgrad.rounded import rounded_shape
+from pyvgrad.rounded import round_int16, rounded_shape
 
 # A few of all: every cell, blocks, feedback, shortcuts, layers, h the identity.
-FEW = [*CELLS, "no readout", "hs97-3x2-softmax", "long-lag-2"]
+FEW = [*CELLS, "no readout", "hs97-3x2-softmax", "long-lag-2", "whole final"]
 
 
 def float32(params):
@@ -81,6 +81,39 @@ def test_the_largest_weight_may_round_into_the_range_from_outside(value, steps):
     near = round_params(shape, float32(params), rounding)["layers"][0]["W"]["a"]
     assert float(near[0, 0]) * 64 in (steps, 2 * steps)
     assert abs(float(near[0, 0]) * 64) == (127 if abs(steps) == 127 else 128)
+
+
+@pytest.mark.parametrize("value", [-128.0, 128.0, 127.99, -129.0])
+def test_the_bias_can_be_what_limits_the_exponent(value):
+    """-128 2^24 is an int32, 128 2^24 is not; no weight would clamp on 2^24."""
+    shape = stack("rnn_tanh", (1, 2, 1), output="linear")
+    params = init_params(shape, np.random.default_rng(0))
+    params["layers"][0] |= {
+        "W": {"a": np.full((2, 1), 2.0**-9 / 3)},
+        "U": {"a": np.zeros((2, 2))},
+        "b": {"a": np.array([value, 0.1])},
+    }
+    params, exps = float32(params), default_exponents(shape)
+    for bits, method in ((8, "minmax"), (16, "minmax"), (8, "mse")):
+        q = quantize(shape, params, weight_bits=bits, exponents=exps, weights=method)
+        near = round_params(shape, params, Rounding(bits, exps, method))
+        want = dequantize(q)["layers"][0]["W"]["a"]
+        np.testing.assert_array_equal(near["layers"][0]["W"]["a"], want)
+
+
+@pytest.mark.parametrize("name", ["rnn_tanh", "rnn_sigmoid", "rnn_relu", "indrnn"])
+def test_a_rounded_rnn_computes_the_integers(name):
+    """In NumPy and double, where sums are exact: every h and every logit."""
+    shape = SHAPES[name]
+    params = random_params(shape, 2, 0.3)
+    raw = np.random.default_rng(4).integers(-(2**14), 2**14, (8, 12, shape.n_in))
+    exps = calibrate(shape, params, raw / 2.0**14, x_exp=14)
+    q = quantize(shape, params, weight_bits=16, exponents=exps)
+    trace = IntModel(q).run(raw.astype(np.int16), states=True)
+    run = forward(rounded_shape(shape, exps), dequantize(q), raw / 2.0**14)
+    np.testing.assert_array_equal(run.layers[0]["h"] * 2.0 ** exps.h[0], trace.h[0])
+    logits = round_int16(run.logits, exps.logits) * 2.0**exps.logits
+    np.testing.assert_array_equal(logits, trace.logits)
 
 
 def example(shape, seed=0):

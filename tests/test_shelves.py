@@ -10,21 +10,22 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors units fixed tasks.task learning tasks.lesson lab",
+    "errors units fixed tasks.task learning tasks.lesson lab thumb",
+    "cell_table",
     "cells",
     "params files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
     "tasks.musicxml tasks.recordings nets qmodel plots plots_lab page progress",
     "model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
     "report_learning",
-    "calibrate",
-    "rounded tasks optim grad signals state dequantize quantize blob_format onnx_build "
-    "tensors intloss intgate intcells intslopes",
+    "calibrate scaling",
+    "bounds rounded tasks optim grad signals state dequantize quantize blob_format "
+    "onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
     "link executor intwhole recipes intmethods float_tape float_traces "
     "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
-    "refine header onnx_layers native_run native_train intlearn long_run",
-    "solve",
+    "qreport refine header onnx_layers native_run native_train intlearn long_run",
+    "solve results_quantization",
     "onnx_export recall firmware underflow real_models real_scores",
     "onnx_run",
     "board underflow_page emulated",

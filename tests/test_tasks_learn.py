@@ -6,8 +6,8 @@ from the papers, and with oracles that err in one place.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -92,7 +92,6 @@ def test_lessons_have_the_shapes_of_their_task(name):
             assert lesson.known.tolist() == [False] * (n - 1) + [True]
         else:
             assert lesson.known is None
-        assert lesson.ends == (name != "continual-reber")
 
 
 # ---- grammars ------------------------------------------------------------
@@ -172,12 +171,20 @@ def test_one_tie_in_one_string_is_a_no():
         assert verdict.right == verdict.asked - 1 < 512
 
 
-def test_a_continual_stream_never_ends_and_is_never_reset():
-    task = make_int_task("continual-reber", streams=2, length=300)
-    stream = draws(task, 30)
-    for one, after in pairwise(stream):
-        assert string_of(one)[-1] == "B" == SYMBOLS[after.x[0]]
-        legal_next(EMBEDDED_REBER, string_of(one)[:-1])  # a whole string
+@pytest.mark.parametrize("strings", [1, 3])
+def test_a_training_stream_is_whole_strings_one_after_the_other(strings):
+    for one in draws(make_int_task("continual-reber", strings=strings), 10):
+        text = string_of(one)
+        whole = re.findall(".*?E[TP]E", text)
+        assert text == "".join(whole) + "B"
+        assert len(whole) == strings
+        sets = [[*legal_next(EMBEDDED_REBER, s), "B"] for s in whole]
+        legal = [[c in allowed for c in SYMBOLS] for s in sets for allowed in s]
+        assert one.legal.tolist() == legal
+
+
+def test_a_continual_stream_is_not_reset():
+    task = make_int_task("continual-reber", streams=2, length=300, strings=1)
     grammar = Grammar()
     verdict = task.test(grammar, rng())
     assert (verdict.success, verdict.right, verdict.asked) == (True, 2, 2)
@@ -188,7 +195,7 @@ def test_a_continual_stream_never_ends_and_is_never_reset():
 
 
 def test_a_continual_stream_fails_at_one_error_far_from_its_start():
-    task = make_int_task("continual-reber", streams=2, length=300)
+    task = make_int_task("continual-reber", streams=2, length=300, strings=1)
     grammar = Grammar()
     task.test(grammar, rng())
     last = grammar.strings[-1][0]
@@ -436,6 +443,7 @@ def test_data_with_targets_at_every_step():
         ("temporal-order", {"tests": 0}, "a test asks a sequence at least"),
         ("adding", {"length": 10}, "a length is 22 at least"),
         ("continual-reber", {"length": 0}, "0 symbols"),
+        ("continual-reber", {"strings": 0}, "0 strings"),
         ("long-lag-noise", {"every": 2}, "every is 0 or 1"),
         ("embedded-reber", {"distinct": 2}, "distinct is 0 or 1"),
         ("embedded-reber", {"n_train": 0}, "each set has a string"),

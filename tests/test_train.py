@@ -19,8 +19,10 @@ from pyvgrad.model import forward, init_params
 from pyvgrad.nets import stack
 from pyvgrad.quantize import quantize
 from pyvgrad.signals import to_signals
+from pyvgrad.solve import solve
 from pyvgrad.tasks import Outputs, make_task
-from pyvgrad.train import train, train_task
+from pyvgrad.tasks.data import from_arrays
+from pyvgrad.train import make_update, train, train_task
 
 SHORT = Settings(rate=0.3, chunk=50, limit=150)
 
@@ -228,6 +230,38 @@ def test_a_lag_beyond_ten_takes_the_cells_of_1997():
 def test_a_task_without_defaults_is_refused():
     with pytest.raises(ValueError, match="no default settings"):
         recipe_for(replace(make_task("reber"), name="weather"))
+
+
+@pytest.mark.parametrize("cell", ["gru", "indrnn"])
+def test_only_a_bidirectional_net_learns_what_comes_next(cell):
+    """The class of a step is the sign of the next input, 0 at the end; in integers."""
+    rng = np.random.default_rng(0)
+    x, lengths = rng.choice([-1.0, 1.0], (200, 8, 1)), rng.integers(4, 9, 200)
+    inside = np.arange(8) < lengths[:, None]
+    x *= inside[..., None]
+    y = np.zeros((200, 8), int)
+    y[:, :-1] = x[:, 1:, 0] > 0
+    task, mode = from_arrays(x, lengths, y)
+    settings = Settings(0.02, optimizer="adam", batch=4, limit=2000)
+    for both in (True, False):
+        shape = stack(cell, (1, 6, 2), output="softmax", bidirectional=both)
+        solution = solve(task, replace(shape, mode=mode), settings, 0)
+        assert solution.result.success == both
+
+
+def test_u_of_indrnn_stays_within_1_and_peepholes_do_not():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1, 4, 6, 3)), rng.normal(size=(1, 4, 6, 2))
+    mask = np.ones((1, 4, 6), bool)
+    for cell, bounded in (("indrnn", True), ("lstm_peephole", False)):
+        shape = stack(cell, (3, 8, 2), output="linear")
+        params = init_params(shape, rng, scale=0.9)
+        params = jax.tree.map(np.float32, params)
+        rule, chunk = make_update(shape, Settings(50.0, "mse"))
+        after = chunk(params, rule.init(params), x, y, mask)[0]
+        u = np.abs(np.concatenate([*after["layers"][0]["P"].values()]))
+        assert (u.max() <= 1.0) == bounded
+        assert not bounded or (u == 1.0).any(), "the bound must have been reached"
 
 
 @pytest.mark.parametrize("cell", CELLS)

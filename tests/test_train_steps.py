@@ -87,7 +87,7 @@ def test_a_run_of_symbols_is_that_of_their_one_hot_inputs(model, seed):
         assert runs[0].r.saturated == runs[1].r.saturated
         each.append(y)
     ffi, lib = runs[2].ffi, runs[2].lib
-    last = model.shape.mode == "last"
+    last = model.shape.mode != "sequence"
     y = ffi.new("vg_sig[]", 8 * model.shape.n_out)
     raw = ffi.new("uint16_t[]", symbols.tolist())
     assert lib.vg_run_symbols(runs[2].r, raw, 8, y) == 0
@@ -253,16 +253,17 @@ def test_8_bit_weights_are_the_same_values_with_16(model, seed):
     assert wide.shape == model.shape
     for key, (W, b) in kept.items():
         if key == "y":
-            q, index, narrow = wide.readout, len(model.layers), model.readout
+            q, narrow, exps = wide.readout, model.readout, model.readout_exps
             E, was, hi = q.exps, narrow.exps, narrow.weights
             biases, arg = narrow.biases, narrow.logit_exp
         else:
             (index, g), q, narrow = key, wide.layers[key[0]], model.layers[key[0]]
+            exps = model.column_exps(index, g)
             E, was, hi = q.exps[g], narrow.exps[g], narrow.weights[g]
             biases, arg = narrow.biases.get(g), narrow.argument_exp(g)
         assert was.min() + 5 >= E[0] >= max(arg + 1, min(was.min() + 2, arg + 28))
-        values = hi * 2.0 ** (model.source_exps(index)[None] - was[:, None])
-        step = 2.0 ** (model.source_exps(index)[None] - E[0] - 16.0)
+        values = hi * 2.0 ** (exps[None] - was[:, None])
+        step = 2.0 ** (exps[None] - E[0] - 16.0)
         assert (np.abs(W - values) <= step).all()
         high = (q.weights if key == "y" else q.weights[key[1]]) * step * 65536
         assert (np.abs(high - values) <= 32769 * step).all()

@@ -56,10 +56,11 @@ def rounding(training):
     """How far the roundings of all steps can move the norm of a change."""
     model, total = parse(training.plain()), 0.0
     for key, (W, b) in masters(training.checkpoint()).items():
-        index = len(model.layers) if key == "y" else key[0]
-        q = model.readout if key == "y" else model.layers[index]
-        E = q.exps[0] if key == "y" else q.exps[key[1]][0]
-        step = 2.0 ** (model.source_exps(index).max() - E - 16.0)
+        if key == "y":
+            E, exps = model.readout.exps[0], model.readout_exps
+        else:
+            E, exps = model.layers[key[0]].exps[key[1]][0], model.column_exps(*key)
+        step = 2.0 ** (exps.max() - E - 16.0)
         total += W.size * step**2 + (0 if b is None else b.size * 4.0**-E)
     return math.sqrt(total)
 

@@ -198,8 +198,7 @@ def make(*, method="tbptt", rule="sgd", **more):
 
 def random_learn(rng, model, method=None):
     """Any admitted settings for the model."""
-    able = len(model.layers) == 1 and model.layers[0].layer.row.carry
-    methods = ["tbptt", "rtrl97"] if able else ["tbptt"]
+    methods = ["tbptt", "rtrl97"] if model.shape.rtrl97 else ["tbptt"]
     method = str(rng.choice(methods)) if method is None else method
     k2 = int(rng.integers(1, 7)) if method == "tbptt" else 0
     return make(

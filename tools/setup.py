@@ -127,6 +127,8 @@ NEEDS = (
         lambda: compiler_finds("arm-none-eabi-gcc", "nano.specs"),
     ),
     Need("emulated boards", "qemu-system-arm", lambda: has("qemu-system-arm")),
+    Need("tests in C++", "g++", lambda: has("g++")),
+    Need("tests of the CMake package", "make", lambda: has("make")),
     Need("static analysis", "cppcheck", lambda: has("cppcheck")),
     Need("checks with clang", "clang", lambda: has("clang")),
     Need("fuzzing", "libclang-rt-{clang}-dev", clang_has_runtimes),

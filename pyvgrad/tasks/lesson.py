@@ -22,15 +22,13 @@ class Lesson:
 
     ``x`` are symbols (T,) or values (T, n_in); ``target`` classes (T,) or values
     (T, n_out), of any value where ``known`` (T,) is false; None: all are known.
-    ``legal`` (T, n_out) says which outputs may come next (grammars).  ``ends``: the
-    state is reset behind it.
+    ``legal`` (T, n_out) says which outputs may come next (grammars).
     """
 
     x: NDArray[Any]
     target: NDArray[Any]
     known: NDArray[np.bool_] | None = None
     legal: NDArray[np.bool_] | None = None
-    ends: bool = True
 
     def __len__(self) -> int:
         return len(self.x)

@@ -241,21 +241,28 @@ def int_embedded_reber(
     )
 
 
-def continual_reber(seed: int = 0, streams: int = 10, length: int = 100_000) -> IntTask:
-    """An endless stream of embedded Reber strings without a reset (G00).
+def continual_reber(
+    seed: int = 0, streams: int = 10, length: int = 100_000, strings: int = 20
+) -> IntTask:
+    """A stream of embedded Reber strings without a reset (G00).
 
-    A lesson is one string, from its B to its E, and the last target is the B of the
-    next one.  Success: ``streams`` streams of ``length`` symbols without an error.
-    The training draws from the whole grammar, so ``seed`` draws no sets.
+    A lesson is a training stream: ``strings`` strings, from a reset on; the last target
+    is the B of a string that would follow.  Success: ``streams`` streams of ``length``
+    symbols without an error.  The training draws from the whole grammar, so ``seed``
+    draws no sets.
     """
     if streams < 1 or length < 1:
         raise ValueError(f"a test has {streams} streams of {length} symbols; take more")
+    if strings < 1:
+        raise ValueError(f"a training stream has {strings} strings; take 1 at least")
 
     def draw(rng: np.random.Generator) -> Lesson:
-        string = walk(EMBEDDED_REBER, rng)
-        one = Lesson.of_symbols(np.array([SYMBOLS.index(c) for c in string + "B"]))
-        legal = _legal([*legal_next(EMBEDDED_REBER, string), "B"])
-        return replace(one, legal=legal, ends=False)
+        drawn = [walk(EMBEDDED_REBER, rng) for _ in range(strings)]
+        symbols = np.array([SYMBOLS.index(c) for c in "".join(drawn) + "B"])
+        legal = [
+            legal for s in drawn for legal in (*legal_next(EMBEDDED_REBER, s), "B")
+        ]
+        return replace(Lesson.of_symbols(symbols), legal=_legal(legal))
 
     def stream(asked: Asked, rng: np.random.Generator) -> bool:
         steps = 0
@@ -274,4 +281,4 @@ def continual_reber(seed: int = 0, streams: int = 10, length: int = 100_000) -> 
         return Verdict(True, streams, streams)
 
     n = len(SYMBOLS)
-    return IntTask("continual-reber", n, n, draw, test, steps=20)
+    return IntTask("continual-reber", n, n, draw, test, steps=12 * strings)

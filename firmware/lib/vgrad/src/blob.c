@@ -31,6 +31,25 @@ uint32_t vg_blob_crc(const vg_model *m)
     return get32(m->blob + m->size - 4);
 }
 
+uint32_t vg_image_size(const vg_layer *l)
+{
+    return 4 * l->n_c + ((2 * l->n_r + 3) & ~(uint32_t)3);
+}
+
+/* Every c within +-2^30, and zeros in the padding. */
+int vg_image_ok(const vg_layer *l, const uint8_t *image)
+{
+    for (uint32_t k = 0; k < l->n_c; k++) {
+        const uint32_t c = get32(image + 4 * (size_t)k);
+        if (c > 0x40000000 && c < 0xC0000000)
+            return 0;
+    }
+    for (uint32_t k = 4 * l->n_c + 2 * l->n_r; k < vg_image_size(l); k++)
+        if (image[k])
+            return 0;
+    return 1;
+}
+
 /* |w| <= 2^(bits-1) - 1, and zeros where a row is padded. */
 static int weights_ok(const uint8_t *blob, const vg_map *m)
 {
@@ -38,7 +57,7 @@ static int weights_ok(const uint8_t *blob, const vg_map *m)
     const uint8_t *p = blob + m->weights;
 
     for (uint32_t row = 0; row < m->rows; row++)
-        for (uint32_t j = 0; j < m->stride; j++, p += size) {
+        for (uint32_t j = 0; j < vg_stride(m); j++, p += size) {
             const uint32_t w = size == 2 ? get16(p) : (uint32_t)p[0] << 8;
             if (w == 0x8000 || (j >= m->columns && w))
                 return 0;

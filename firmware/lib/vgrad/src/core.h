@@ -71,23 +71,26 @@ enum { VG_COUNT_LOW = 1, VG_COUNT_HIGH = 2 };
  * Places are offsets into the blob, so that the struct, and with it an arena,
  * has one size on every machine. */
 typedef struct {
-    uint32_t weights; /* row-major, stride columns apart */
+    uint32_t weights; /* row-major, vg_stride columns apart */
     uint32_t biases;  /* int32[rows]; 0: none */
     uint32_t exps;    /* the accumulator's: uint8[1], or [rows] if bits == 8 */
-    uint32_t rows;
     uint32_t columns;
-    uint32_t stride;
+    uint16_t rows;
     uint8_t bits;    /* 16 or 8 */
     uint8_t arg_exp; /* of the result */
     uint8_t reads;   /* of a gate: its letter in the table's `reads` */
     uint8_t counts;  /* VG_COUNT_LOW, VG_COUNT_HIGH */
+    uint16_t reserved;
 } vg_map;
+
+static inline uint32_t vg_stride(const vg_map *m)
+{
+    return (m->columns + 3) & ~(uint32_t)3;
+}
 
 /* A layer: where it is in the blob and, after vg_run_init, in the arena. */
 typedef struct {
     vg_map gate[VG_MAX_GATES];
-    uint32_t n_gates;
-    uint32_t n_early; /* gates before the cell's function `between` */
     uint32_t rows;    /* of all gates: their values at one step */
     uint32_t n_extra; /* int16 values behind these: s, or y */
     uint32_t n_z;     /* z = [x; r] as far as matrices read r */
@@ -103,7 +106,8 @@ typedef struct {
     uint8_t fields;
     uint8_t h_exp;     /* of what the layer gives */
     uint8_t direction; /* vg_direction */
-    uint8_t reserved[2];
+    uint8_t n_gates;
+    uint8_t n_early; /* gates before the cell's function `between` */
 } vg_layer;
 
 typedef struct {
@@ -188,13 +192,13 @@ int vg_walk_layer(vg_walk *w, vg_layer *l);
 int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r);
 int vg_has_readout(const vg_model *m);
 
-/* One layer's state in bytes: c, then r, then zeros up to a multiple of 4. */
-uint32_t vg_image_size(const vg_layer *l); /* < 2^20 */
-int vg_image_ok(const vg_layer *l, const uint8_t *image);
-
 /* ---- blob.c --------------------------------------------------------- */
 
 uint32_t vg_blob_crc(const vg_model *m);
+
+/* One layer's state in bytes: c, then r, then zeros up to a multiple of 4. */
+uint32_t vg_image_size(const vg_layer *l); /* < 2^20 */
+int vg_image_ok(const vg_layer *l, const uint8_t *image);
 
 /* As zlib's. */
 uint32_t vg_crc32(const uint8_t *p, uint32_t n);

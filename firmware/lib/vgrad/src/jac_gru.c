@@ -106,7 +106,7 @@ static void s_back(vg_train *t, const vg_layer *l, const vg_net *net,
     vg_transposed(t, vg_gate_of(t, net, 'n'), 1, VG_READS_S, l->n, dr);
     vg_gate_back(t, l, vg_gate_of(t, net, 'r'), dr, NULL);
     for (uint32_t u = 0; u < l->n; u++)
-        dr[u] = (int32_t)fx_rs((int64_t)dr[u] * r[u], 14);
+        dr[u] = fx_to31((int64_t)dr[u] * r[u], 14);
 }
 
 /* From dy; p and u on their limits pass nothing outward. */

@@ -34,7 +34,7 @@ static int32_t weight(const vg_map *m, const uint8_t *row, uint32_t j)
 
 static const uint8_t *row_of(const uint8_t *blob, const vg_map *m, uint32_t row)
 {
-    return blob + m->weights + row * m->stride * (m->bits / 8u);
+    return blob + m->weights + row * vg_stride(m) * (m->bits / 8u);
 }
 
 static int64_t bias_of(const uint8_t *blob, const vg_map *m, uint32_t row)

@@ -46,7 +46,7 @@ static void begin_gate(vg_gate *g, const vg_map *map, const uint32_t *index)
     g->biases = map->biases;
     g->exp = map->exps;
     g->rows = map->rows;
-    g->stride = map->stride;
+    g->stride = vg_stride(map);
     g->arg_exp = map->arg_exp;
     g->index = *index;
 }

@@ -1,6 +1,6 @@
 /* tbptt.c - truncated backpropagation through time.  The tape holds the newest
  * k2 steps, everything in the order [what][step], so that a gradient is one
- * exact sum along the tape.
+ * exact sum along the tape (tbptt_gradient.c).
  */
 #include <string.h>
 
@@ -141,154 +141,6 @@ static void layer_back(vg_train *t, uint32_t layer, const int32_t *above,
                   dr + l->n);
 }
 
-/* ---- gradients ------------------------------------------------------ */
-
-static void keep(vg_train *t, int32_t *g, int64_t sum, int exp)
-{
-    const int64_t exact = fx_round(sum, exp);
-
-    *g = fx_sat31(exact);
-    t->saturated += *g != exact;
-}
-
-/* Chain the steps on the tape by their symbols: seen_mark[s] is 1 + the last of
- * them, next[] leads on. */
-static void chain_symbols(vg_train *t, vg_plan *p)
-{
-    uint16_t *head = vg_indices(t, p->seen_mark);
-
-    p->now.n_seen = 0;
-    for (uint32_t k = 0; k < p->now.tape_len; k++) {
-        const uint16_t s = vg_indices(t, p->symbol_tape)[k];
-        if (!head[s])
-            vg_indices(t, p->seen)[p->now.n_seen++] = s;
-        vg_indices(t, p->next)[k] = head[s];
-        head[s] = (uint16_t)(k + 1);
-    }
-}
-
-/* The sum of errors times sources along the tape; z null: all are 1. */
-static int64_t along(const int32_t *errors, const vg_sig *z, uint32_t n)
-{
-    int64_t sum = 0;
-
-    if (z)
-        for (uint32_t k = 0; k < n; k++)
-            sum += (int64_t)errors[k] * z[k];
-    else
-        for (uint32_t k = 0; k < n; k++)
-            sum += errors[k];
-    return sum;
-}
-
-/* The sum of errors of the steps on a symbol. */
-static int64_t chained(const vg_train *t, const int32_t *errors,
-                       uint32_t symbol)
-{
-    const vg_plan *p = vg_plan_of(t);
-    uint32_t at = vg_indices(t, p->seen_mark)[symbol];
-    int64_t sum = 0;
-
-    for (; at; at = vg_indices(t, p->next)[at - 1])
-        sum += errors[at - 1];
-    return sum;
-}
-
-/* s = r h of all steps on the tape. */
-static void recall_s(const vg_train *t, const vg_layer *l, const vg_net *net)
-{
-    const uint32_t k2 = t->learn.k2;
-    const vg_sig *r = vg_sigs(t, vg_gate_of(t, net, 'r')->gates_tape);
-    const vg_sig *h = vg_sigs(t, net->z_tape) + (l->n_in - net->skipped) * k2;
-
-    for (uint32_t k = 0; k < l->n * k2; k++)
-        vg_sigs(t, net->s_tape)[k] = (vg_sig)fx_rs((int32_t)r[k] * h[k], 14);
-}
-
-/* A span's first source along the tape; null: all are 1. */
-static const vg_sig *tape_of(const vg_train *t, const vg_layer *l,
-                             const vg_net *net, const vg_span *s)
-{
-    const uint32_t k2 = t->learn.k2;
-    const vg_sig *z = vg_sigs(t, net->z_tape);
-    const vg_sig *r = z + (l->n_in - net->skipped) * k2;
-
-    switch (s->reads) {
-    case VG_READS_X:
-        return z;
-    case VG_READS_S:
-        return vg_sigs(t, net->s_tape);
-    case VG_READS_GATES:
-        return r + l->n * k2;
-    case VG_READS_ONE:
-        return NULL;
-    default: /* h, all or own */
-        return r;
-    }
-}
-
-/* The sum of errors times a cell's own source, each product rounded. */
-static int64_t along_own(const vg_train *t, const vg_layer *l,
-                         const vg_net *net, const vg_span *s, uint32_t u,
-                         const int32_t *errors)
-{
-    const vg_plan *p = vg_plan_of(t);
-    const uint32_t k2 = t->learn.k2;
-    const uint32_t newest = (p->now.tape_at ? p->now.tape_at : k2) - 1;
-    const vg_sig *h = tape_of(t, l, net, s) + u * k2;
-    const int32_t *c = vg_ints(t, net->c_tape) + u * k2;
-    int64_t sum = 0;
-
-    for (uint32_t k = 0; k < p->now.tape_len; k++) {
-        int32_t z;
-        if (s->reads == VG_READS_OWN_H)
-            z = h[k];
-        else if (s->reads == VG_READS_OWN_C0)
-            z = (int32_t)fx_rs(c[k], 6);
-        else if (k == newest)
-            z = (int32_t)fx_rs(vg_run_c(&t->run, l)[u], 6);
-        else
-            z = (int32_t)fx_rs(c[k + 1 < k2 ? k + 1 : 0], 6);
-        sum += fx_round((int64_t)errors[k] * z, s->exp);
-    }
-    return sum;
-}
-
-static void span_gradient(vg_train *t, const vg_gate *g, const vg_layer *l,
-                          const vg_net *net, const vg_span *s)
-{
-    const uint32_t k2 = t->learn.k2, n = vg_plan_of(t)->now.tape_len;
-    const vg_columns columns = vg_listed(t, g, s);
-    const vg_sig *z = tape_of(t, l, net, s);
-
-    for (uint32_t row = 0; row < g->rows; row++) {
-        const int32_t *errors = vg_ints(t, g->errors_tape) + row * k2;
-        int32_t *into = vg_ints(t, g->g) + vg_row_at(g, s, g->rows, row);
-        for (uint32_t k = 0; k < columns.count; k++) {
-            const uint32_t j = vg_column(&columns, k);
-            if (s->reads == VG_READS_SYMBOL)
-                keep(t, &into[j], chained(t, errors, j), 0);
-            else if (vg_reads_own(s))
-                keep(t, into, along_own(t, l, net, s, row, errors), 0);
-            else
-                keep(t, &into[j], along(errors, z ? z + j * k2 : NULL, n),
-                     s->exp);
-        }
-    }
-}
-
-static void layer_gradient(vg_train *t, const vg_layer *l, const vg_net *net)
-{
-    const vg_gate *g = vg_gates_of(t) + net->first;
-
-    if (net->s_tape)
-        recall_s(t, l, net);
-    for (const vg_gate *end = g + l->n_gates; g < end; g++)
-        for (const vg_span *s = g->span; s < g->span + g->n_spans; s++)
-            if (s->learns)
-                span_gradient(t, g, l, net, s);
-}
-
 /* ---- an update is due ----------------------------------------------- */
 
 /* The lowest layer that learns; n_layers if none does. */
@@ -341,9 +193,6 @@ void vg_tbptt_flow(vg_train *t)
         step_back(t, low, at, next, step == 0);
         next = at;
     }
-    if (t->learn.flags & VG_SYMBOLS)
-        chain_symbols(t, p);
-    for (uint32_t k = low; k < n; k++)
-        layer_gradient(t, &layers[k], &nets[k]);
+    vg_tbptt_gradient(t, low);
     memset(vg_ints(t, p->dh_tape), 0, 4 * (size_t)layers[n - 1].n * k2);
 }

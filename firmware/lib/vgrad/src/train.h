@@ -120,7 +120,8 @@ void vg_note(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n,
 /* Forget such a list. */
 void vg_forget(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n);
 
-/* ---- tbptt.c, rtrl97.c ------------------------------------------------ */
+/* ---- tbptt.c, tbptt_gradient.c, rtrl97.c
+ * ------------------------------------------------ */
 
 /* Before a layer's step, when its z is complete, and after it. */
 void vg_tbptt_before(vg_train *t, uint32_t layer);
@@ -128,6 +129,8 @@ void vg_tbptt_after(vg_train *t, uint32_t layer, const vg_sig *values);
 /* After all layers: dh is the error of the last h, or null. */
 void vg_tbptt_step(vg_train *t, const vg_input *x, const int32_t *dh);
 void vg_tbptt_flow(vg_train *t);
+/* G of the layers from `low` on, from the errors on the tape. */
+void vg_tbptt_gradient(vg_train *t, uint32_t low);
 
 void vg_rtrl97_before(vg_train *t);
 void vg_rtrl97_after(vg_train *t, const vg_input *x, const vg_sig *values);

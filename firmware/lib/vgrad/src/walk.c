@@ -53,9 +53,8 @@ static void size_map(const vg_walk *w, vg_map *m, uint32_t rows,
 {
     memset(m, 0, sizeof *m);
     m->bits = w->bits;
-    m->rows = rows;
+    m->rows = (uint16_t)rows;
     m->columns = columns;
-    m->stride = (columns + 3) & ~(uint32_t)3;
 }
 
 static uint32_t n_exps(const vg_map *m)
@@ -72,7 +71,7 @@ static int read_maps(vg_walk *w, vg_map *m, uint32_t n)
 
     for (uint32_t k = 0; k < n; k++) {
         exps += n_exps(&m[k]);
-        weights += (uint64_t)m[k].rows * m[k].stride;
+        weights += (uint64_t)m[k].rows * vg_stride(&m[k]);
     }
     if ((err = vg_walk_skip(w, exps, 1, &exps_at)) != 0 ||
         (err = vg_walk_skip(w, weights, w->bits / 8u, &weights_at)) != 0)
@@ -81,7 +80,7 @@ static int read_maps(vg_walk *w, vg_map *m, uint32_t n)
         m->exps = exps_at;
         m->weights = weights_at;
         exps_at += n_exps(m);
-        weights_at += m->rows * m->stride * (w->bits / 8u);
+        weights_at += m->rows * vg_stride(m) * (w->bits / 8u);
     }
     return VG_OK;
 }
@@ -213,7 +212,7 @@ static void read_gates(const vg_walk *w, vg_layer *l, const vg_cell *cell)
         l->rows += m->rows;
         l->n_gates++;
     }
-    l->n_early = l->n_gates - cell->n_late;
+    l->n_early = (uint8_t)(l->n_gates - cell->n_late);
 }
 
 /* The one E of n and m of a gru: m is the gate that reads h alone. */
@@ -241,25 +240,6 @@ static int read_biases(vg_walk *w, vg_layer *l, int flags)
             return err;
     }
     return VG_OK;
-}
-
-uint32_t vg_image_size(const vg_layer *l)
-{
-    return 4 * l->n_c + ((2 * l->n_r + 3) & ~(uint32_t)3);
-}
-
-/* Every c within +-2^30, and zeros in the padding. */
-int vg_image_ok(const vg_layer *l, const uint8_t *image)
-{
-    for (uint32_t k = 0; k < l->n_c; k++) {
-        const uint32_t c = get32(image + 4 * (size_t)k);
-        if (c > 0x40000000 && c < 0xC0000000)
-            return 0;
-    }
-    for (uint32_t k = 4 * l->n_c + 2 * l->n_r; k < vg_image_size(l); k++)
-        if (image[k])
-            return 0;
-    return 1;
 }
 
 /* What the next layer reads: of halves of a bidirectional layer both. */

@@ -8,7 +8,7 @@ static uint32_t weights_of(const vg_map *m, uint32_t n)
     uint32_t weights = 0; /* a multiple of 4 */
 
     for (uint32_t k = 0; k < n; k++)
-        weights += m[k].rows * m[k].stride;
+        weights += m[k].rows * vg_stride(&m[k]);
     return weights;
 }
 
