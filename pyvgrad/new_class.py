@@ -6,7 +6,6 @@ said to.  The C core then learns the ninth from 1 to 10 of his sequences.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -18,7 +17,7 @@ from pyvgrad.blob import crc
 from pyvgrad.device_train import DeviceTrainer
 from pyvgrad.few import Few, Taught, share_right, teach
 from pyvgrad.files import make_folder, write_bytes
-from pyvgrad.lab import Lab, table
+from pyvgrad.lab import Lab, table, trials_json
 from pyvgrad.plots_lab import mean_curves
 from pyvgrad.real_models import Says, settings_of, trained
 from pyvgrad.tasks import Lesson
@@ -81,8 +80,7 @@ def run(
     rows = figures(trials)
     write_bytes(files[0], page(result, rows).encode())
     write_bytes(files[1], plot(rows))
-    text = json.dumps(result, indent=1, allow_nan=False)
-    write_bytes(files[2], f"{text}\n".encode())
+    write_bytes(files[2], trials_json(result))
     same = result[CORE]["same"]
     lines = [_line(row) for row in rows]
     return Lab(rows, files, lines, success=same)

@@ -6,7 +6,6 @@ gyroscope are rotated; the model's scaling of its inputs stays as it was.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -16,7 +15,7 @@ import numpy as np
 
 from pyvgrad.few import Few, share_right, teach
 from pyvgrad.files import make_folder, write_bytes
-from pyvgrad.lab import Lab, table
+from pyvgrad.lab import Lab, table, trials_json
 from pyvgrad.plots_lab import mean_curves
 from pyvgrad.real_models import Says, settings_of, trained
 from pyvgrad.tasks import make_task
@@ -86,8 +85,7 @@ def run(
     files = [folder / f"recalibration.{end}" for end in ("md", "png", "json")]
     write_bytes(files[0], page(result, rows).encode())
     write_bytes(files[1], plot(rows))
-    text = json.dumps(result, indent=1, allow_nan=False)
-    write_bytes(files[2], f"{text}\n".encode())
+    write_bytes(files[2], trials_json(result))
     return Lab(rows, files, [_line(row) for row in rows])
 
 

@@ -15,6 +15,7 @@ from pyvgrad import cli, new_class, real_data, recalibration
 from pyvgrad.blob import pack, parse
 from pyvgrad.cells import Layer, Readout, Shape
 from pyvgrad.few import Few, all_right, share_right, teach
+from pyvgrad.lab import trials_json
 from pyvgrad.model import init_params
 from pyvgrad.native_train import HostTrainer
 from pyvgrad.quantize import quantize
@@ -205,6 +206,15 @@ def test_figures_are_means_and_worsts():
     assert first["after"] == [0.75, 0.5]
     assert (first["worst"], first["worst_others"]) == (0.5, 0.25)
     assert (first["trials"], first["sequences"]) == (2, 15)
+
+
+def test_a_trial_is_a_line_of_the_json():
+    result = {"full": True, "trials": [{"a": [1, 2]}, {"a": [3.5]}], "m4": {"b": None}}
+    text = trials_json(result).decode()
+    assert json.loads(text) == result
+    assert '\n  {"a": [1, 2]},\n  {"a": [3.5]}\n' in text
+    with pytest.raises(ValueError, match="JSON"):
+        trials_json(result | {"trials": [{"a": math.nan}]})
 
 
 @needs_data
