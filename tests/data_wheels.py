@@ -14,3 +14,13 @@ def has_data():
 
 
 needs_data = pytest.mark.skipif(not has_data(), reason="aeon and music21 are not here")
+
+MEASURED = ("japanese-vowels", "basic-motions", "daphnet", "chorales")
+
+
+def tasks_of(names):
+    """The names as parameters; those of measured data are skipped without the data."""
+    return [
+        pytest.param(name, marks=needs_data) if name in MEASURED else name
+        for name in names
+    ]
