@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +12,19 @@ from pyvgrad.cli_io import Json, answer
 from pyvgrad.lab import Lab
 from pyvgrad.progress import Reporter
 
+_MODULES = {
+    "learning": "results_learning",
+    "real-data": "real_data",
+    "new-class": "new_class",
+    "recalibration": "recalibration",
+}
+_ONE_ROW = ("new-class", "recalibration")
 _LABS = {
     "underflow": "how far back integers carry an error",
     "learning": "the tasks of the papers learnt in integers, next to float",
+    "real-data": "measured data in float, int16 and int8, on the host and on an M4",
+    "new-class": "a model learns a new speaker from a few sequences, in integers",
+    "recalibration": "a sensor is changed or turned, and the model learns it",
     "quantization": "what 8 bits cost, and what training for them gains",
     "onnx-suite": "the onnx package's own tests of recurrent nodes on the C core",
 }
@@ -63,7 +74,17 @@ def lab(
             raise ValueError("quantization has no --full and no --only")
         found = _quantization(out, seeds, first_seed)
     else:
-        found = _learning(out, full, only, seeds, first_seed)
+        rows = [row.strip() for row in (only or "").split(",") if row.strip()]
+        with Reporter() as says:
+            found = _run(
+                name,
+                out,
+                full=full,
+                only=rows,
+                seeds=seeds,
+                first=first_seed,
+                says=says.update,
+            )
     files = [str(file) for file in found.files]
     result = {"rows": found.rows, "files": files}
     answer(result, as_json, [*found.lines, *files])
@@ -82,18 +103,14 @@ def _quantization(out: Path, seeds: int | None, first: int | None) -> Lab:
         )
 
 
-def _learning(
-    out: Path, full: bool, only: str | None, seeds: int | None, first: int | None
+def _run(
+    name: str, out: Path, *, full: bool, only: list[str], first: int | None, **more: Any
 ) -> Lab:
-    from pyvgrad.results_learning import FIRST_SEED, run
-
-    rows = [name.strip() for name in (only or "").split(",") if name.strip()]
-    with Reporter() as says:
-        return run(
-            out,
-            full=full,
-            only=rows,
-            seeds=seeds,
-            first=FIRST_SEED if first is None else first,
-            says=says.update,
-        )
+    """An experiment that has rows and seeds; those of ``first`` None are its own."""
+    module = importlib.import_module(f"pyvgrad.{_MODULES[name]}")
+    if only and name in _ONE_ROW:
+        raise ValueError(f"{name} has no rows and no --only")
+    chosen = {} if name in _ONE_ROW else {"only": only}
+    start = module.FIRST_SEED if first is None else first
+    found: Lab = module.run(out, full=full, first=start, **chosen, **more)
+    return found

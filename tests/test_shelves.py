@@ -13,23 +13,24 @@ SHELVES = [
     "errors units fixed tasks.task learning tasks.lesson lab thumb",
     "cell_table",
     "cells",
-    "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
-    "page progress",
-    "model tasks.order tasks.adding report_learning",
+    "params files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
+    "tasks.musicxml tasks.recordings nets qmodel plots plots_lab page progress",
+    "model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
+    "report_learning",
     "calibrate scaling",
     "bounds rounded tasks optim grad signals state dequantize quantize blob_format "
     "onnx_build tensors intloss intgate intcells intslopes",
-    "onnx_fixed blob defaults qat intback intupdate float_maps results_page",
+    "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
     "link executor intwhole recipes intmethods float_tape float_traces "
     "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
     "qreport refine header onnx_layers native_run native_train intlearn long_run",
     "solve results_quantization",
-    "onnx_export recall firmware underflow",
+    "onnx_export recall firmware underflow real_models real_scores",
     "onnx_run",
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount",
-    "executors learn",
+    "executors learn real_data",
     "onnx_import_symbols onnx_import_file",
     "onnx_import_read onnx_import_weights",
     "onnx_import_cells onnx_import_ops",
@@ -38,8 +39,9 @@ SHELVES = [
     "onnx_import",
     "onnx_import_run",
     "onnx_import_proof onnx_import_integers",
-    "learn_seeds onnx_suite",
-    "verify verify_learn report cli_io results_learning demo_learn",
+    "learn_seeds few onnx_suite",
+    "verify verify_learn report cli_io results_learning demo_learn "
+    "new_class recalibration",
     "demo cli_blob",
     "demo_page",
     "cli_make cli_import",
