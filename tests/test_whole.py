@@ -8,9 +8,12 @@ from random_models import qmodels, random_qmodel
 from test_core import Run, signals
 
 from pyvgrad.blob import pack
+from pyvgrad.cells import Layer, Readout, Shape
 from pyvgrad.intmodel import IntModel, NumpyExecutor
 from pyvgrad.native import HostExecutor
 from pyvgrad.native_run import HostRunner
+from pyvgrad.params import init_params
+from pyvgrad.quantize import quantize
 
 seeds = st.integers(0, 2**32)
 
@@ -189,3 +192,20 @@ def test_executor_refuses_a_sequence_without_a_step():
     model = random_qmodel(np.random.default_rng(5), whole=True, n_in=2)
     with pytest.raises(ValueError, match="a step at least"):
         HostExecutor(pack(model)).run(np.zeros((0, 2), np.int16))
+
+
+@pytest.mark.parametrize("method", [0, 1])
+def test_a_reversed_model_does_not_learn(method):
+    run = Whole(reversed_lstm("reverse"))
+    forward = Whole(reversed_lstm("forward"))
+    learn = {"method": method, "loss": 1, "k2": 1 - method, "rate_q24": 1 << 20}
+    settings_of = run.ffi.new("vg_learn *", learn)
+    size = run.lib.vg_train_size
+    assert size(run.model, settings_of) == run.lib.VG_E_ARG
+    assert size(forward.model, settings_of) > 0
+
+
+def reversed_lstm(direction):
+    rng = np.random.default_rng(6)
+    shape = Shape((Layer("lstm", 2, 3, direction=direction),), Readout(3, 2, "softmax"))
+    return quantize(shape, init_params(shape, rng))
