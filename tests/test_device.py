@@ -1,3 +1,4 @@
+import contextlib
 import os
 import select
 import struct
@@ -8,11 +9,16 @@ import zlib
 
 import numpy as np
 import pytest
+from random_models import random_qmodel, random_signals
 from tiny_model import STEPS, TinyModel
 
 from pyvgrad import firmware, link
+from pyvgrad.blob import pack
+from pyvgrad.board import Board
+from pyvgrad.cells import MODES
 from pyvgrad.device import MACHINES, Device
 from pyvgrad.errors import BlobError, DeviceError
+from pyvgrad.intmodel import NumpyExecutor
 
 MODEL = TinyModel()
 BLOB = MODEL.blob()
@@ -98,6 +104,57 @@ def test_costs_are_measured(on):
     assert sizes["library_ram"] == 0
     assert 2000 < sizes["library_flash"] < sizes["flash"] < 64 << 10
     assert sizes["ram"] < 2048
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_whole_sequences_go_on_from_the_state_of_the_one_before(mode):
+    rng = np.random.default_rng(5)
+    model = random_qmodel(rng, cell="plus_rnn", whole=True, mode=mode, output="softmax")
+    want = NumpyExecutor(pack(model))
+    with Device(pack(model), "native") as device:
+        for steps in (4, 1, 3):
+            x = random_signals(rng, (steps, model.shape.n_in))
+            pairs = zip(device.run(x), want.run(x), strict=True)
+            assert all(np.array_equal(a, b) for a, b in pairs)
+            assert (device.state, device.saturated) == (want.state, want.saturated)
+
+
+def test_a_whole_sequence_is_forgotten_by_any_other_request():
+    pieces = ["sequence 1", "input 0 000000000000"]  # three inputs
+    wrong = [[*pieces, "save"], pieces[1:], [*pieces, "whole"], pieces[:1]]
+    with Board("native") as board:
+        board.load(BLOB)
+        board.ask("open")
+        for requests in wrong:
+            for request in requests:
+                with contextlib.suppress(link.RefusalError):
+                    board.ask(request)
+            with pytest.raises(link.RefusalError, match="argument"):
+                board.ask("whole")
+        for request in ("sequence 0", "sequence 1 2", "input 4 0000"):
+            board.ask("sequence 1")
+            with pytest.raises(link.RefusalError, match="argument"):
+                board.ask(request)
+
+
+@pytest.mark.parametrize("on", ["native", "m0"])
+def test_whole_sequences_that_are_too_long_change_nothing(on):
+    rng = np.random.default_rng(4)
+    model = random_qmodel(rng, cell="gru", whole=True, n_layers=1, n_in=2)
+    x = random_signals(rng, (5, 2))
+    with Device(pack(model), on) as device:
+        want = device.run(x, states=True)
+        device.reset()
+        with pytest.raises(
+            DeviceError, match=f"100000000 steps needs more RAM than {on}"
+        ):
+            device.run(np.broadcast_to(x[:1], (100_000_000, 2)))
+        with pytest.raises(ValueError, match="a step at least"):
+            device.run(x[:0])
+        with pytest.raises(ValueError, match="reversed"):
+            device.step(x[0])
+        got = device.run(x, states=True)
+        assert all(np.array_equal(a, b) for a, b in zip(want, got, strict=True))
 
 
 def test_bad_blobs_are_refused_with_the_core_s_reason():
