@@ -184,7 +184,8 @@ def _fitting(recipe: IntRecipe, shape: Shape, given: dict[str, Any]) -> IntRecip
     """The recipe with what this shape cannot have replaced, unless it was asked for.
 
     A linear output has the squared error only, a softmax the cross-entropy; RTRL97 is
-    for one layer of LSTM; a factor needs its tensor.
+    for one layer, and chosen for an LSTM only: a GRU, cut off from U, learns less by it
+    than by TBPTT.  A factor needs its tensor.
     """
     only = {"linear": "mse", "softmax": "cross-entropy"}
     recipe = replace(recipe, loss=only.get(shape.output, recipe.loss))
