@@ -245,7 +245,8 @@ def _read_layers(
         half = bool(layers) and layers[-1].layer.direction == "forward-half"
         below = below if half else given
         q = _read_layer(reader, below, bits, f"layer {index + 1}")
-        given = q.layer.n + (layers[-1].layer.n if half else 0)
+        both = half and q.layer.direction == "reverse-half"
+        given = q.layer.n + (layers[-1].layer.n if both else 0)
         layers.append(q)
     return layers, given
 

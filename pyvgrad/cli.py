@@ -17,7 +17,15 @@ except ImportError:
     sys.stderr.write("pyvgrad: its commands need typer: pip install pyvgrad[cli]\n")
     sys.exit(2)
 
-from pyvgrad import cli_bench, cli_blob, cli_board, cli_lab, cli_learn, cli_make
+from pyvgrad import (
+    cli_bench,
+    cli_blob,
+    cli_board,
+    cli_import,
+    cli_lab,
+    cli_learn,
+    cli_make,
+)
 from pyvgrad.cli_io import say
 from pyvgrad.errors import VgradError
 
@@ -44,6 +52,11 @@ _add(
     cli_learn.learn,
     "learn embedded-reber --seeds 10 -o M.vg",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+_add(
+    cli_import.import_,
+    "import F.onnx -o M.vg --weights 8 --calibrate X.npz",
+    name="import",
 )
 _add(cli_blob.export, "export M.vg --onnx M.exact.onnx --header M.h")
 _add(cli_blob.info, "info demo/embedded-reber.vg")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,10 +12,21 @@ from pyvgrad.cli_io import Json, answer
 from pyvgrad.lab import Lab
 from pyvgrad.progress import Reporter
 
+_MODULES = {
+    "learning": "results_learning",
+    "real-data": "real_data",
+    "new-class": "new_class",
+    "recalibration": "recalibration",
+}
+_ONE_ROW = ("new-class", "recalibration")
 _LABS = {
     "underflow": "how far back integers carry an error",
     "learning": "the tasks of the papers learnt in integers, next to float",
+    "real-data": "measured data in float, int16 and int8, on the host and on an M4",
+    "new-class": "a model learns a new speaker from a few sequences, in integers",
+    "recalibration": "a sensor is changed or turned, and the model learns it",
     "quantization": "what 8 bits cost, and what training for them gains",
+    "onnx-suite": "the onnx package's own tests of recurrent nodes on the C core",
 }
 
 
@@ -46,18 +58,33 @@ def lab(
     """
     if name not in _LABS:
         raise ValueError(f"there is no lab {name!r}; known: {', '.join(_LABS)}")
+    drawn = ("learning", "quantization")
+    if name not in drawn and any(v is not None for v in (only, seeds, first_seed)):
+        raise ValueError(f"{name} draws nothing and has no --only, no --seeds")
     if name == "underflow":
-        if any(v is not None for v in (only, seeds, first_seed)):
-            raise ValueError("underflow draws nothing and has no --only, no --seeds")
-        from pyvgrad.underflow_page import run
+        from pyvgrad.underflow_page import run as run_underflow
 
-        found = run(out, full=full)
+        found = run_underflow(out, full=full)
+    elif name == "onnx-suite":
+        from pyvgrad.onnx_suite import run as run_suite
+
+        found = run_suite(out)
     elif name == "quantization":
         if full or only is not None:
             raise ValueError("quantization has no --full and no --only")
         found = _quantization(out, seeds, first_seed)
     else:
-        found = _learning(out, full, only, seeds, first_seed)
+        rows = [row.strip() for row in (only or "").split(",") if row.strip()]
+        with Reporter() as says:
+            found = _run(
+                name,
+                out,
+                full=full,
+                only=rows,
+                seeds=seeds,
+                first=first_seed,
+                says=says.update,
+            )
     files = [str(file) for file in found.files]
     result = {"rows": found.rows, "files": files}
     answer(result, as_json, [*found.lines, *files])
@@ -76,18 +103,14 @@ def _quantization(out: Path, seeds: int | None, first: int | None) -> Lab:
         )
 
 
-def _learning(
-    out: Path, full: bool, only: str | None, seeds: int | None, first: int | None
+def _run(
+    name: str, out: Path, *, full: bool, only: list[str], first: int | None, **more: Any
 ) -> Lab:
-    from pyvgrad.results_learning import FIRST_SEED, run
-
-    rows = [name.strip() for name in (only or "").split(",") if name.strip()]
-    with Reporter() as says:
-        return run(
-            out,
-            full=full,
-            only=rows,
-            seeds=seeds,
-            first=FIRST_SEED if first is None else first,
-            says=says.update,
-        )
+    """An experiment that has rows and seeds; those of ``first`` None are its own."""
+    module = importlib.import_module(f"pyvgrad.{_MODULES[name]}")
+    if only and name in _ONE_ROW:
+        raise ValueError(f"{name} has no rows and no --only")
+    chosen = {} if name in _ONE_ROW else {"only": only}
+    start = module.FIRST_SEED if first is None else first
+    found: Lab = module.run(out, full=full, first=start, **chosen, **more)
+    return found

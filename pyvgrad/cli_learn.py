@@ -184,13 +184,11 @@ def _fitting(recipe: IntRecipe, shape: Shape, given: dict[str, Any]) -> IntRecip
     """The recipe with what this shape cannot have replaced, unless it was asked for.
 
     A linear output has the squared error only, a softmax the cross-entropy; RTRL97 is
-    for one layer, and chosen for an LSTM only: a GRU, cut off from U, learns less by it
-    than by TBPTT.  A factor needs its tensor.
+    for one layer of some cells; a factor needs its tensor.
     """
     only = {"linear": "mse", "softmax": "cross-entropy"}
     recipe = replace(recipe, loss=only.get(shape.output, recipe.loss))
-    gated = len(shape.layers) == 1 and "i" in shape.layers[0].gates
-    if not gated and "method" not in given:
+    if not shape.rtrl97 and "method" not in given:
         recipe = replace(recipe, method="tbptt")
     names = [t.name for t in tensors(shape)]
     there = {

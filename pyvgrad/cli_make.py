@@ -144,6 +144,7 @@ def train(
         "weights": shape.n_weights,
         "sequences": solution.result.sequences,
         "success": solution.result.success,
+        "right": solution.right,
         "blob_bytes": len(solution.blob),
         "files": [str(out), str(float_path)],
     }
@@ -159,6 +160,9 @@ def train(
         found = quantization_report(solution.model, x, asked.lengths, params)
         result["report"], lines = found, report_lines(found)
     said = "right on every sequence" if result["success"] else "not learnt"
+    if solution.right is not None:
+        ((n, of),) = solution.right.values()
+        said = f"{n:,} of {of:,} of the test right"
     line = f"{task.name}: {said} after {result['sequences']:,} sequences: {out}"
     answer(result, as_json, [*lines, line])
     return 0 if result["success"] else 1
@@ -199,7 +203,7 @@ def _task(
         raise ValueError(f"give a task ({', '.join(TASKS)}) or --data D.npz")
     if name is not None:
         task = make_task(name, seed=seed, **options)
-        return task, recipe_for(task), "sequence", None
+        return task, recipe_for(task), task.mode, None
     if options:
         raise ValueError(f"{', '.join(options)}: --data has no such options")
     assert data is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pyvgrad.cells import CELLS, Fields, Shape
 from pyvgrad.nets import stack
@@ -99,6 +99,15 @@ DEFAULTS: dict[str, Recipe] = {
         ),
         shortcuts=True,
     ),
+}
+
+# Of measured data, found with --validate 1, so without the test sets.
+_ADAM = Settings(rate=0.01, optimizer="adam", batch=16, chunk=400, biases={"f": (1.0,)})
+DEFAULTS |= {
+    "japanese-vowels": Recipe("lstm", 16, replace(_ADAM, limit=8_000)),
+    "basic-motions": Recipe("lstm", 8, replace(_ADAM, limit=4_000)),
+    "daphnet": Recipe("lstm", 8, replace(_ADAM, limit=2_880, chunk=480)),
+    "chorales": Recipe("lstm", 16, replace(_ADAM, batch=8, chunk=1000, limit=10_000)),
 }
 
 # Beyond a lag of about 10 forgetting through f and tanh(c) loses the first symbol:

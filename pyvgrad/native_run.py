@@ -47,9 +47,8 @@ class HostRunner:
         return self._view(True, last).run(self._signals(x), fresh=fresh)
 
     def _signals(self, x: NDArray[Any]) -> NDArray[Any]:
-        if x.dtype.kind == "f":
-            return to_signals(self._model, x)[0]
-        return np.ascontiguousarray(x)
+        signals = to_signals(self._model, x)[0] if x.dtype.kind == "f" else x
+        return np.ascontiguousarray(signals)
 
     def _view(self, logits: bool, last: bool) -> _View:
         if (logits, last) not in self._views:

@@ -16,11 +16,25 @@ from pyvgrad.files import write_bytes
 
 try:
     import onnx
-    from onnx import helper, numpy_helper
+    from onnx import helper, inliner, numpy_helper
 except ImportError as error:
     raise VgradError(
         "onnx is not installed and ONNX files need it: pip install pyvgrad[onnx]"
     ) from error
+
+__all__ = [
+    "IR_VERSION",
+    "OPSET",
+    "Graph",
+    "default",
+    "helper",
+    "inliner",
+    "model",
+    "numpy_helper",
+    "onnx",
+    "value",
+    "write",
+]
 
 # What onnxruntime 1.17 (2024) and later read; onnx writes IR 14 unless told, which
 # onnxruntime 1.31 refuses.

@@ -22,6 +22,8 @@ x, y and logits are integers: a value is raw / 2^x_exp, raw / 2^y_exp and
 raw / 2^logit_exp, see the metadata.  N sequences, T steps.  To stream, feed every
 output named c_k, r_k and saturated back as the input of that name with _in; an input
 that is left out is the model's initial state, and saturated_in 0."""
+_WHOLE = """
+A layer is reversed: x are whole sequences, and states those of their start and end."""
 
 
 def export_exact(qmodel: QModel, *, states: bool = False) -> Any:
@@ -66,6 +68,7 @@ def export_exact(qmodel: QModel, *, states: bool = False) -> Any:
         "logit_exp": qmodel.logit_exp,
     }
     doc = _DOC.format(cells=" + ".join(f"{q.cell} {q.n}" for q in shape.layers))
+    doc += _WHOLE if shape.whole else ""
     return model(g.finish("vgrad_exact", inputs, outputs, doc), metadata, doc)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyvgrad.cells import Array, Shape
-from pyvgrad.model import Affine, Params, check_params, fuse, initial_state
+from pyvgrad.model import Affine, Maps, Params, check_params, fuse, initial_state
 from pyvgrad.onnx_build import Graph, default, model, value, write
 from pyvgrad.onnx_exact import export_exact
 from pyvgrad.onnx_layers import Place, one_node, scanned, standard
@@ -38,8 +38,7 @@ def export_float(shape: Shape, params: Params) -> Any:
     g = Graph(np.float32)
     inputs = [value("x", np.float32, ["N", "T", shape.n_in])]
     states: list[Any] = []
-    x = g.op("Transpose", "x", perm=[1, 0, 2])  # onnxruntime's LSTM has layout 0 only
-    maps, old = fuse(shape, params), []
+    old = []
     for k, start in enumerate(initial_state(shape, params), 1):
         g.prefix = f"layer_{k}/"
         old.append(
@@ -49,18 +48,9 @@ def export_float(shape: Shape, params: Params) -> Any:
             value(f"state_{k}_{j}", np.float32, ["N", len(v)], f"{j} of layer {k}")
             for j, v in start.items()
         ]
-    places: list[Place] = []
-    given: list[str] = []  # (T, N, n) of each layer, or of both halves in the second
-    for k, layer in enumerate(shape.layers):
-        below = shape.below(k)
-        source = given[below[-1]] if below else x
-        affines = maps.layers[k]
-        p = params["layers"][k]
-        places.append(Place(layer, p, affines, source, old[k], f"state_{k + 1}"))
-        half = layer.direction == "forward-half"
-        given.append("" if half else _given(g, places, k))
-    g.prefix = ""
-    h = _for_readout(g, shape, given[-1])
+    maps = fuse(shape, params)
+    given = _layers(g, shape, params, maps, old)
+    h = _for_readout(g, shape, given)
     outputs = _readout(g, shape, maps.readout, h)
     doc = _DOC.format(cells=" + ".join(f"{v.cell} {v.n}" for v in shape.layers))
     graph = g.finish("vgrad_float", inputs, [*outputs, *states], doc)
@@ -75,6 +65,24 @@ def _start(g: Graph, name: str, array: Array, inputs: list[Any]) -> str:
     doc = f"{letter} of layer {k}"
     inputs.append(default(g, f"{name}_in", array[None], np.float32, doc))
     return g.batched(f"{name}_in", "x", len(array))
+
+
+def _layers(
+    g: Graph, shape: Shape, params: Params, maps: Maps, old: list[dict[str, str]]
+) -> str:
+    """All layers over time: what the last gives, or both its halves, (T, N, n)."""
+    x = g.op("Transpose", "x", perm=[1, 0, 2])  # onnxruntime's LSTM has layout 0 only
+    places: list[Place] = []
+    given: list[str] = []  # of each layer; of both halves in the second
+    for k, layer in enumerate(shape.layers):
+        below = shape.below(k)
+        source = given[below[-1]] if below else x
+        p, affines = params["layers"][k], maps.layers[k]
+        places.append(Place(layer, p, affines, source, old[k], f"state_{k + 1}"))
+        half = layer.direction == "forward-half"
+        given.append("" if half else _given(g, places, k))
+    g.prefix = ""
+    return given[-1]
 
 
 def _given(g: Graph, places: list[Place], k: int) -> str:

@@ -203,7 +203,7 @@ def session(model: Any, *, optimize: bool = True) -> Any:
     """An onnxruntime.InferenceSession of a ModelProto or its bytes, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # it warns of inputs that have a default: the states
+    options.log_severity_level = 4  # what is wrong is raised; warnings are of defaults
     if not optimize:
         options.graph_optimization_level = (
             onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -127,3 +127,62 @@ def learning_bars(
         if axes.get_legend_handles_labels()[0]:
             figure.legend(loc="outside upper center", ncols=n)
         return _png(figure)
+
+
+def seed_dots(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], ylabel: str
+) -> bytes:
+    """Values of each seed as points, a column a label, the mean as a bar.
+
+    ``panels`` {title: {label: values}}.
+    """
+    columns_of = min(len(panels), 3)
+    with _figure(8.4, 2.6 * -(-len(panels) // columns_of)) as figure:
+        every = _panels(figure, len(panels), columns_of)
+        for axes, (title, columns) in zip(every, panels.items(), strict=True):
+            for k, values in enumerate(columns.values()):
+                colour = _COLOURS[k % len(_COLOURS)]
+                spread = k + 0.3 * (np.arange(len(values)) % 5 / 4 - 0.5)
+                axes.plot(spread, values, "o", ms=3.5, alpha=0.6, color=colour)
+                axes.plot([k - 0.3, k + 0.3], [np.mean(values)] * 2, color=colour, lw=2)
+            axes.set_xticks(range(len(columns)), list(columns))
+            axes.set(title=title, xlim=(-0.6, len(columns) - 0.4))
+            low, high = axes.get_ylim()
+            if high - low < 0.02:  # one seed, or no difference
+                axes.set_ylim(low - 0.01, high + 0.01)
+        figure.supylabel(ylabel, fontsize=8.0)
+        return _png(figure)
+
+
+def mean_curves(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    xlabel: str,
+    ylabel: str,
+    columns: int = 2,
+) -> bytes:
+    """Lines through points; ``panels`` {title: {label: (x, y)}}.
+
+    A label keeps its colour in every panel.
+    """
+    labels = list(dict.fromkeys(k for curves in panels.values() for k in curves))
+    height = 0.6 + 2.4 * -(-len(panels) // columns)
+    with _figure(8.4, height) as figure:
+        every = _panels(figure, len(panels), columns, sharex=True, sharey=True)
+        for axes, (title, curves) in zip(every, panels.items(), strict=True):
+            for label, (x, y) in curves.items():
+                colour = _COLOURS[labels.index(label) % len(_COLOURS)]
+                axes.plot(x, y, "o-", ms=3.5, lw=1.2, color=colour, label=label)
+            axes.set(title=title)
+        figure.supxlabel(xlabel, fontsize=8.0)
+        figure.supylabel(ylabel, fontsize=8.0)
+        shown: dict[str, Any] = {}
+        for axes in every:
+            handles, names = axes.get_legend_handles_labels()
+            shown |= dict(zip(names, handles, strict=True))
+        figure.legend(
+            shown.values(),
+            shown.keys(),
+            loc="outside upper center",
+            ncols=min(len(shown), 4),
+        )
+        return _png(figure)

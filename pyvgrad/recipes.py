@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyvgrad.blob import pack
+from pyvgrad.calibrate import free_exp
 from pyvgrad.cells import CELLS, Shape
 from pyvgrad.learning import Learn
 from pyvgrad.model import init_params
@@ -125,7 +126,9 @@ class IntRecipe:
             for tensor in named(shape, name):
                 for array in arrays_of(shape, params, tensor):
                     array[...] = rng.uniform(-bound, bound, array.shape)
-        return pack(quantize(shape, params, h_exp=self.h_exp))
+        return pack(
+            quantize(shape, params, x_exp=free_exp(task.largest), h_exp=self.h_exp)
+        )
 
     def raw_factors(self, shape: Shape) -> list[tuple[int, int, str, int]]:
         """(layer, gate, part, factor q16) of each factor, as Trainer.rate takes them.
@@ -189,6 +192,9 @@ _LONG_LAG = IntRecipe(
     limit=30_000,
 )
 
+# Of measured data, found with --validate 1, so without the test sets.
+_MEASURED = replace(_LSTM, rate=0.5, clip=1.0, limit=20_000, every=250)
+
 RECIPES: dict[str, IntRecipe] = {
     "reber": replace(_LSTM, hidden=6),
     "embedded-reber": IntRecipe(rate=1.0, net="feedback-8"),
@@ -232,6 +238,10 @@ RECIPES: dict[str, IntRecipe] = {
         random_biases=False,
         limit=200_000,
     ),
+    "japanese-vowels": replace(_MEASURED, hidden=16),
+    "basic-motions": _MEASURED,
+    "daphnet": _MEASURED,
+    "chorales": replace(_MEASURED, hidden=16, output="logistic"),
     "adding-97": IntRecipe(rate=0.5, net="adding", loss="mse", limit=200_000),
 }
 """By task, and by a name of its own where a task has another one (``--net``)."""

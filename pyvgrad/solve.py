@@ -29,18 +29,20 @@ _REFINE = 1  # tells the exemplars of a fine-tuning from the training's
 class Solution:
     """A float training, and the integers it was stopped for.
 
-    ``refined`` says what quantization-aware training made of it, None without.
+    ``refined`` says what quantization-aware training made of it, None without;
+    ``right`` {set: (items right, of how many)} where the task has a goal below 1.
     """
 
     result: TrainResult
     model: QModel
     blob: bytes
     refined: Refined | None = None
+    right: dict[str, tuple[int, int]] | None = None
 
 
 def calibration(task: Task) -> Sequences:
-    """The sequences that set the exponents of unbounded signals: the first set."""
-    return next(iter(task.checks.values()))
+    """The sequences that set exponents: the task's own, or its first set."""
+    return task.calibrate or next(iter(task.checks.values()))
 
 
 def integers(
@@ -111,8 +113,10 @@ def solve(
 
     ``ranges`` says how exponents are chosen.  With ``qat`` the model is then trained on
     for its integers (refine.refine), and kept where that lowers their loss and does not
-    lose the criterion.  ``result.success`` says whether it is met.  ValueError where
-    the shape does not fit the task or the weights have grown beyond the integers.
+    lose the criterion; by the loss alone where the task has a goal below 1, when the
+    training goes on to its limit, too.  ``result.success`` says whether it is met.
+    ValueError where the shape does not fit the task or the weights have grown beyond
+    the integers.
     """
     if weight_bits not in (8, 16):
         raise ValueError(f"weights have 8 or 16 bits, not {weight_bits}")
@@ -126,7 +130,7 @@ def solve(
         return task.solved(integer_outputs(model))
 
     def stop(params: Params, sequences: int, loss: float) -> bool:
-        return right(params)
+        return task.goal == 1.0 and right(params)
 
     result = train_task(task, shape, settings, seed, stop=stop, progress=progress)
     if not np.isfinite(result.losses[-1]):
@@ -135,10 +139,32 @@ def solve(
             "sequences; take a smaller rate or clip"
         )
     model = integers(task, shape, result.params, weight_bits, ranges)
-    if not qat:
-        return Solution(result, model, pack(model))
+    refined = None
+    if qat:
+        result, model, refined = _refined(
+            task, shape, result, model, settings, seed, ranges, progress
+        )
+    if task.goal == 1.0:
+        return Solution(result, model, pack(model), refined)
+    counted = task.right(integer_outputs(model))
+    success = all(n >= task.goal * of for n, of in counted.values())
+    result = replace(result, success=success)
+    return Solution(result, model, pack(model), refined, counted)
+
+
+def _refined(
+    task: Task,
+    shape: Shape,
+    result: TrainResult,
+    model: QModel,
+    settings: Settings,
+    seed: int,
+    ranges: Ranges,
+    progress: Progress | None,
+) -> tuple[TrainResult, QModel, Refined]:
+    """What quantization-aware training makes of a training and its integers."""
     chosen = exponents(task, shape, result.params, ranges)
-    rounding = Rounding(weight_bits, chosen, ranges.of_weights)
+    rounding = Rounding(model.weight_bits, chosen, ranges.of_weights)
     refined = refine(
         shape,
         result.params,
@@ -150,8 +176,10 @@ def solve(
         progress=progress,
     )
     tried = quantized(shape, refined.params, rounding)
+    if task.goal < 1.0:
+        return replace(result, params=refined.params), tried, refined
     success = task.solved(integer_outputs(tried))
     if success or not result.success:
         result = replace(result, params=refined.params, success=success)
         model = tried
-    return Solution(result, model, pack(model), refined)
+    return result, model, refined

@@ -211,6 +211,58 @@ def test_a_model_that_no_core_would_open_is_not_written(break_it):
         pack(break_it(model))
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_n_and_m_of_a_gru_with_unlike_exponents_are_refused(bits):
+    model = small(3, cell="gru", n_layers=1, bits=bits)
+    exps = {k: e.copy() for k, e in model.layers[0].exps.items()}
+    exps["m"] += np.where(exps["m"] > 30, -1, 1)
+    with pytest.raises(BlobError, match="gates n and m with unlike exponents"):
+        pack(changed(model, exps=exps))
+
+
+def directed(*layers, h_exps=(14, 14)):
+    """A blob of one-cell layers (cell, direction byte), without a readout."""
+    n_in, body = 1, b""
+    for k, (code, direction) in enumerate(layers):
+        e = h_exps[k]
+        reads = 1 if direction == 3 else n_in
+        body += bytes([code, 0x40, 0, e, 1, 0, 1, 0, reads, 0, direction, 0])
+        body += bytes([20, 0, 0, 0]) + bytes(8)  # one gate, no more than 4 columns
+        n_in = 2 if [d for _, d in layers[: k + 1]][-2:] == [2, 3] else 1
+    head = b"VGRD" + bytes([1, 0, len(layers), 0, 28 + len(body), 0, 0, 0, 1, 0, n_in])
+    return sealed(head + bytes([0, 16, 0, 2, 14, 14, 0, 0, 0]) + body)
+
+
+TANH, RELU = 0, 2
+
+
+@pytest.mark.parametrize(
+    "layers", [[(TANH, 0)], [(TANH, 1)], [(TANH, 2), (RELU, 3)], [(TANH, 1), (TANH, 0)]]
+)
+def test_directions_are_read_as_they_are_written(layers):
+    model = parse(directed(*layers))
+    names = ("forward", "reverse", "forward-half", "reverse-half")
+    assert [q.layer.direction for q in model.layers] == [names[d] for _, d in layers]
+    assert model.shape.mode == "final"
+    assert pack(model) == directed(*layers)
+
+
+@pytest.mark.parametrize(
+    ("layers", "h_exps", "said"),
+    [
+        ([(TANH, 4)], (14,), "direction 4"),
+        ([(TANH, 2)], (14,), "forward half without a reverse one"),
+        ([(TANH, 3)], (14,), "reverse half without a forward one"),
+        ([(TANH, 2), (TANH, 0)], (14, 14), "forward half without a reverse one"),
+        ([(TANH, 0), (TANH, 3)], (14, 14), "reverse half without a forward one"),
+        ([(TANH, 2), (RELU, 3)], (14, 9), "halves of unlike h_exp as y"),
+    ],
+)
+def test_directions_that_do_not_fit_are_refused(layers, h_exps, said):
+    with pytest.raises(BlobError, match=said):
+        parse(directed(*layers, h_exps=h_exps))
+
+
 @pytest.mark.parametrize("part", ["int16", "int8", "readout"])
 @pytest.mark.parametrize(
     ("shift", "admitted"), [(0, False), (1, True), (31, True), (32, False)]

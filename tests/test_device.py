@@ -15,7 +15,7 @@ from tiny_model import STEPS, TinyModel
 from pyvgrad import firmware, link
 from pyvgrad.blob import pack
 from pyvgrad.board import Board
-from pyvgrad.cells import MODES
+from pyvgrad.cells import CELLS, MODES
 from pyvgrad.device import MACHINES, Device
 from pyvgrad.errors import BlobError, DeviceError
 from pyvgrad.intmodel import NumpyExecutor
@@ -104,6 +104,17 @@ def test_costs_are_measured(on):
     assert sizes["library_ram"] == 0
     assert 2000 < sizes["library_flash"] < sizes["flash"] < 64 << 10
     assert sizes["ram"] < 2048
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_board_runs_every_cell_as_numpy_does(cell):
+    rng = np.random.default_rng(6)
+    model = random_qmodel(rng, cell=cell, n_layers=2)
+    x = random_signals(rng, (6, model.shape.n_in))
+    expected = NumpyExecutor(pack(model)).run(x, states=True)
+    with Device(pack(model), "m0") as board:
+        got = board.run(x, states=True)
+    assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
 @pytest.mark.parametrize("mode", MODES)

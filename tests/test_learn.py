@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from data_wheels import MEASURED, has_data, tasks_of
 
 from pyvgrad import cli
 from pyvgrad.blob import crc, pack, parse
@@ -183,7 +184,7 @@ def test_an_error_in_a_worker_is_the_callers():
 # ---- recipes -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", tasks_of(RECIPES))
 def test_every_recipe_fits_its_task_and_learns_a_lesson(name):
     task = TASK_OF.get(name, name)
     made = make_int_task(task)
@@ -199,7 +200,8 @@ def test_every_recipe_fits_its_task_and_learns_a_lesson(name):
 
 def test_every_task_has_a_recipe():
     for name in INT_TASKS:
-        assert recipe_for(make_int_task(name)) == RECIPES[name]
+        if name not in MEASURED or has_data():
+            assert recipe_for(make_int_task(name)) == RECIPES[name]
     assert (
         recipe_for(make_int_task("long-lag", lag=1000)).k1
         == RECIPES["long-lag-1000"].k1

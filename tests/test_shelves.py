@@ -13,28 +13,38 @@ SHELVES = [
     "errors units fixed tasks.task learning tasks.lesson lab thumb",
     "cell_table",
     "cells",
-    "params files tasks.reber tasks.long_lag tasks.data nets qmodel plots plots_lab "
-    "page progress",
-    "model tasks.order tasks.adding report_learning",
+    "params files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
+    "tasks.musicxml tasks.recordings nets qmodel plots plots_lab page progress",
+    "model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
+    "report_learning",
     "calibrate scaling",
     "bounds rounded tasks optim grad signals state dequantize quantize blob_format "
     "onnx_build tensors intloss intgate intcells intslopes",
-    "onnx_fixed blob defaults qat intback intupdate float_maps results_page",
+    "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
     "link executor intwhole recipes intmethods float_tape float_traces "
     "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
     "qreport refine header onnx_layers native_run native_train intlearn long_run",
     "solve results_quantization",
-    "onnx_export recall firmware underflow",
+    "onnx_export recall firmware underflow real_models real_scores",
     "onnx_run",
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount",
-    "executors learn",
-    "learn_seeds",
-    "verify verify_learn report cli_io results_learning demo_learn",
+    "executors learn real_data",
+    "onnx_import_symbols onnx_import_file",
+    "onnx_import_read onnx_import_weights",
+    "onnx_import_cells onnx_import_ops",
+    "onnx_import_layers onnx_import_nodes",
+    "onnx_import_head",
+    "onnx_import",
+    "onnx_import_run",
+    "onnx_import_proof onnx_import_integers",
+    "learn_seeds few onnx_suite",
+    "verify verify_learn report cli_io results_learning demo_learn "
+    "new_class recalibration",
     "demo cli_blob",
     "demo_page",
-    "cli_make",
+    "cli_make cli_import",
     "cli_learn",
     "cli_board cli_lab cli_bench",
     "cli",
@@ -54,7 +64,16 @@ ONLY_IN = {
         "train",
     },
     "optax": {"optim"},
-    "onnx": {"onnx_build", "onnx_exact", "onnx_export", "onnx_fixed", "onnx_run"},
+    "onnx": {
+        "onnx_build",
+        "onnx_exact",
+        "onnx_export",
+        "onnx_fixed",
+        "onnx_import_nodes",
+        "onnx_import_run",
+        "onnx_run",
+        "onnx_suite",
+    },
     "onnxruntime": {"onnx_run"},
     "cffi": {"native"},
     "matplotlib": {"plots", "plots_lab"},
@@ -65,6 +84,7 @@ ONLY_IN = {
         "cli_board",
         "cli_io",
         "cli_blob",
+        "cli_import",
         "cli_lab",
         "cli_learn",
         "cli_make",
@@ -140,6 +160,8 @@ def test_running_a_blob_needs_no_jax():
         "import pyvgrad.cli_blob, pyvgrad.verify, pyvgrad.onnx_run, pyvgrad.header\n"
         "import pyvgrad.accuracy, pyvgrad.device, pyvgrad.quantize\n"
         "import pyvgrad.cli_learn, pyvgrad.cli_lab, pyvgrad.underflow_page\n"
+        "import pyvgrad.cli_import, pyvgrad.onnx_import_proof\n"
+        "import pyvgrad.onnx_import_integers\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -114,7 +114,7 @@ def test_the_net_of_8_cells_fits_a_board_with_16_kilobytes():
     shape = NETS["feedback-8"].shape(7, 7)
     params = init_params(shape, np.random.default_rng(0), scale=0.5)
     model = quantize(shape, params)
-    assert size_of(model, make(method="rtrl97", symbols=True)) <= 10368
+    assert size_of(model, make(method="rtrl97", symbols=True)) <= 10240
 
 
 # ---- time ------------------------------------------------------------------

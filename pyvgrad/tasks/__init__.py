@@ -7,6 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyvgrad.tasks.adding import adding
+from pyvgrad.tasks.chorales import chorales, int_chorales
+from pyvgrad.tasks.classified import (
+    basic_motions,
+    int_basic_motions,
+    int_japanese_vowels,
+    japanese_vowels,
+)
+from pyvgrad.tasks.gait import daphnet, int_daphnet
 from pyvgrad.tasks.lesson import IntTask, Lesson, Verdict
 from pyvgrad.tasks.long_lag import (
     int_long_lag,
@@ -41,6 +49,10 @@ TASKS: dict[str, Callable[..., Task]] = {
     "reber": reber,
     "embedded-reber": embedded_reber,
     "long-lag": long_lag,
+    "japanese-vowels": japanese_vowels,
+    "basic-motions": basic_motions,
+    "daphnet": daphnet,
+    "chorales": chorales,
 }
 
 INT_TASKS: dict[str, Callable[..., IntTask]] = {
@@ -53,6 +65,10 @@ INT_TASKS: dict[str, Callable[..., IntTask]] = {
     "temporal-order": temporal_order,
     "temporal-order-97": temporal_order_97,
     "adding": adding,
+    "japanese-vowels": int_japanese_vowels,
+    "basic-motions": int_basic_motions,
+    "daphnet": int_daphnet,
+    "chorales": int_chorales,
 }
 
 

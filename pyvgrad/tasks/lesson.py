@@ -85,7 +85,8 @@ Test = Callable[[Asked, np.random.Generator], Verdict]
 class IntTask:
     """What is to be learnt, one lesson at a time.
 
-    ``symbols``: x are symbols below n_in.  ``mode`` as in Shape.  ``steps`` is the
+    ``symbols``: x are symbols below n_in; else their values lie within
+    +-``largest``, or are clamped.  ``mode`` as in Shape.  ``steps`` is the
     length of a typical sequence.  ``draw(rng)`` gives a lesson, ``test(asked, rng)``
     the verdict on a blob.
     """
@@ -98,6 +99,7 @@ class IntTask:
     steps: int
     symbols: bool = True
     mode: str = "sequence"
+    largest: float = 1.0
 
 
 # ---- what is right -------------------------------------------------------

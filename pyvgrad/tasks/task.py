@@ -75,7 +75,11 @@ class Task:
 
     ``output`` is the function of the readout that it is meant for.  ``draw(rng, n)``
     gives n sequences to train on.  ``checks`` are the sets, by name, over which the
-    criterion must hold; ``correct(sequences, outputs)`` is the criterion, (N,) of bool.
+    criterion must hold; ``correct(sequences, outputs)`` is the criterion of each item,
+    (items,) of bool: a sequence, or a step.  With a ``goal`` below 1 this share of a
+    set's items must be right, and the sets are asked once, after the training, so that
+    they do not decide when it ends.  ``mode`` as in Shape; ``calibrate`` are sequences
+    that set exponents, None for the first of the checks.
     """
 
     name: str
@@ -85,21 +89,28 @@ class Task:
     draw: Callable[[np.random.Generator, int], Sequences]
     checks: dict[str, Sequences]
     correct: Callable[[Sequences, Outputs], Bools]
+    mode: str = "sequence"
+    goal: float = 1.0
+    calibrate: Sequences | None = None
 
     def count(self, run: Executor) -> dict[str, int]:
-        """Of each set, how many sequences the executor gets right."""
-        return {
-            name: int(np.count_nonzero(self.correct(s, run(s))))
-            for name, s in self.checks.items()
-        }
+        """Of each set, how many items the executor gets right."""
+        return {name: right for name, (right, _) in self.right(run).items()}
+
+    def right(self, run: Executor) -> dict[str, tuple[int, int]]:
+        """Of each set, how many items the executor gets right, and of how many."""
+        found = {name: self.correct(s, run(s)) for name, s in self.checks.items()}
+        return {k: (int(np.count_nonzero(v)), len(v)) for k, v in found.items()}
 
     def solved(self, run: Executor) -> bool:
-        """Whether the executor gets every sequence of every set right.
+        """Whether the executor gets the goal's share of every set right.
 
-        A few sequences of each set are asked first, since a model in training mostly
-        fails on those already.
+        Where that is all, a few sequences of each set are asked first, since a model in
+        training mostly fails on those already.
         """
         sets = list(self.checks.values())
+        if self.goal < 1.0:
+            return all(n >= self.goal * of for n, of in self.right(run).values())
         few = [s.take(np.arange(min(_FEW, len(s)))) for s in sets]
         return all(bool(self.correct(s, run(s)).all()) for s in few + sets)
 

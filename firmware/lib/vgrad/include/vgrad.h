@@ -161,8 +161,9 @@ enum { VG_NESTEROV = 1, VG_SYMBOLS = 2 }; /* vg_learn.flags */
 enum { VG_FROZEN_READOUT = 31 };          /* bit of vg_learn.frozen */
 
 typedef struct {
-    uint8_t method;      /* VG_RTRL97: one layer of lstm97 or lstm; its arena
-                            does not grow with the lag */
+    uint8_t method;      /* VG_RTRL97: one layer of lstm97, lstm, lstm_coupled,
+                            lstm_peephole, gru or ugrnn; its arena does not
+                            grow with the lag */
     uint8_t rule;        /* how a gradient becomes an update */
     uint8_t loss;        /* VG_MSE: linear and logistic outputs;
                             VG_CROSS_ENTROPY: logistic and softmax */

@@ -92,7 +92,6 @@ static inline uint32_t vg_stride(const vg_map *m)
 typedef struct {
     vg_map gate[VG_MAX_GATES];
     uint32_t rows;    /* of all gates: their values at one step */
-    uint32_t n_extra; /* int16 values behind these: s, or y */
     uint32_t n_z;     /* z = [x; r] as far as matrices read r */
     uint32_t initial; /* a state image in the blob; 0: zeros */
     uint32_t n_r;     /* int16 values of r = [h; i; o] in the state */
@@ -134,8 +133,8 @@ typedef struct {
     uint8_t free_fields;   /* 0: the defaults are the only ones */
     uint8_t n_late;        /* gates, the last ones, that need the others' */
     /* From a (the arguments of the gates, gate by gate; overwritten by their
-     * values), c and r of the step before to c and r of this one.  What n_extra
-     * is for lies behind the values.  Returns how many unbounded values it
+     * values), c and r of the step before to c and r of this one.  s or y lies
+     * behind the values.  Returns how many unbounded values it
      * clamped.  between, if not null, comes before the late gates. */
     uint32_t (*between)(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r);
     uint32_t (*unit)(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r);
@@ -249,8 +248,16 @@ static inline vg_sig *vg_run_r(const vg_run *r, const vg_layer *l)
     return vg_run_signals(r, l->z) + l->n_in;
 }
 
-/* The gates' values of the layer that took its step last, what n_extra is for
- * behind them. */
+/* How many more int16 values lie behind the gates' ones: s, or y. */
+static inline uint32_t vg_n_extra(const vg_layer *l)
+{
+    return l->cell == VG_GRU_RESET_BEFORE || vg_cells[l->cell].gives == 'y'
+               ? l->n
+               : 0;
+}
+
+/* The gates' values of the layer that took its step last, s or y behind them.
+ */
 static inline vg_sig *vg_run_values(const vg_run *r)
 {
     return vg_run_signals(r, vg_run_readout(r)->a);

@@ -111,11 +111,12 @@ void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
             const vg_span *s = vg_span_of(&g[k], reads);
             const int32_t *errors = vg_ints(t, g[k].errors);
             const vg_sig *w = vg_sigs(t, g[k].weights) + j;
+            const uint32_t stride = vg_gate_stride(&g[k]);
             int64_t dot = 0;
             if (!s)
                 continue;
             w += vg_span_begin(&g[k], s);
-            for (uint32_t row = 0; row < g[k].rows; row++, w += g[k].stride)
+            for (uint32_t row = 0; row < g[k].rows; row++, w += stride)
                 dot += (int64_t)*w * errors[row];
             sum += fx_to31(dot, vg_exp_of(t, &g[k]) - s->exp);
         }

@@ -40,9 +40,10 @@ int32_t vg_own_back(const vg_train *t, const vg_gate *g, uint32_t u)
 
     while (!vg_reads_own(s))
         s++;
-    return fx_to31((int64_t)vg_sigs(t, g->weights)[u * g->stride + s->end - 1] *
-                       vg_ints(t, g->errors)[u],
-                   vg_exp_of(t, g) - s->exp);
+    return fx_to31(
+        (int64_t)vg_sigs(t, g->weights)[u * vg_gate_stride(g) + s->end - 1] *
+            vg_ints(t, g->errors)[u],
+        vg_exp_of(t, g) - s->exp);
 }
 
 int32_t vg_kept(const vg_layer *l, const vg_sig *values, uint32_t b)

@@ -37,10 +37,14 @@ static const uint8_t *row_of(const uint8_t *blob, const vg_map *m, uint32_t row)
     return blob + m->weights + row * vg_stride(m) * (m->bits / 8u);
 }
 
+static const int32_t *biases_of(const uint8_t *blob, const vg_map *m)
+{
+    return m->biases ? (const int32_t *)(const void *)(blob + m->biases) : NULL;
+}
+
 static int64_t bias_of(const uint8_t *blob, const vg_map *m, uint32_t row)
 {
-    return m->biases ? ((const int32_t *)(const void *)(blob + m->biases))[row]
-                     : 0;
+    return m->biases ? biases_of(blob, m)[row] : 0;
 }
 
 static int exp_of(const uint8_t *blob, const vg_map *m, uint32_t row)
@@ -69,9 +73,35 @@ static int64_t accumulate(const uint8_t *blob, const vg_map *m,
     return acc;
 }
 
-/* a[rows] = sat16(rs(b + W z, E - arg_exp)).  Returns the clamps that count. */
+static uint32_t counted(const vg_map *m, const fx_clamps *k)
+{
+    return (m->counts & VG_COUNT_LOW ? k->low : 0) +
+           (m->counts & VG_COUNT_HIGH ? k->high : 0);
+}
+
+/* a[rows] = sat16(rs(b + W z, E - arg_exp)), z in one piece.  Returns the
+ * clamps that count. */
 static uint32_t affine(const uint8_t *blob, const vg_map *m, const sources *s,
                        vg_sig *a)
+{
+    const uint32_t step = vg_stride(m) * (m->bits / 8u);
+    const uint8_t *w = blob + m->weights, *exps = blob + m->exps;
+    const int32_t *biases = biases_of(blob, m);
+    fx_clamps k = {0, 0};
+
+    for (uint32_t row = 0; row < m->rows; row++, w += step) {
+        const int shift = exps[m->bits == 8 ? row : 0] - m->arg_exp;
+        const int64_t acc =
+            (biases ? biases[row] : 0) + dot(m, w, 0, s->z1, s->n1);
+        VG_ASSERT(shift >= 1 && shift <= 31);
+        a[row] = fx_sat16(fx_rs(acc, shift), &k);
+    }
+    return counted(m, &k);
+}
+
+/* The same of any sources. */
+static uint32_t affine_of_all(const uint8_t *blob, const vg_map *m,
+                              const sources *s, vg_sig *a)
 {
     fx_clamps k = {0, 0};
 
@@ -80,8 +110,7 @@ static uint32_t affine(const uint8_t *blob, const vg_map *m, const sources *s,
         VG_ASSERT(shift >= 1 && shift <= 31);
         a[row] = fx_sat16(fx_rs(accumulate(blob, m, s, row), shift), &k);
     }
-    return (m->counts & VG_COUNT_LOW ? k.low : 0) +
-           (m->counts & VG_COUNT_HIGH ? k.high : 0);
+    return counted(m, &k);
 }
 
 /* Gates n and m of a gru at once, for r acc_m joins acc_n: m reads h, which is
@@ -104,6 +133,14 @@ static uint32_t affine_with_reset(const uint8_t *blob, const vg_map *n,
         a[n->rows] = fx_sat16(fx_rs(acc_m, e - 11), &harmless);
     }
     return 0;
+}
+
+typedef uint32_t mapping(const uint8_t *blob, const vg_map *m, const sources *s,
+                         vg_sig *a);
+
+static mapping *mapping_of(const sources *s)
+{
+    return s->n2 || s->symbol || s->own_h || s->own_c ? affine_of_all : affine;
 }
 
 /* ---- a layer -------------------------------------------------------- */
@@ -146,15 +183,12 @@ static void find_sources(const vg_run *r, const vg_layer *l, const vg_map *gate,
     }
 }
 
-typedef uint32_t mapping(const uint8_t *blob, const vg_map *m, const sources *s,
-                         vg_sig *a);
-
 void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
 {
     const vg_cell *cell = &vg_cells[l->cell];
     vg_sig *to = vg_run_values(r);
     const vg_map *gate = l->gate;
-    mapping *map = affine;
+    mapping *map = NULL;
 
     for (const vg_map *end = gate + l->n_gates; gate < end; gate++) {
         sources s;
@@ -167,7 +201,8 @@ void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
             }
         }
         find_sources(r, l, gate, symbol, &s);
-        r->saturated += map(r->model->blob, gate, &s, to);
+        r->saturated +=
+            (map ? map : mapping_of(&s))(r->model->blob, gate, &s, to);
         to += gate->rows;
     }
     r->saturated +=
@@ -213,7 +248,7 @@ void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
     s.n2 = out->map.columns - out->n_h;
     if (!x->x && s.n2)
         s.symbol = x;
-    r->saturated += affine(r->model->blob, &out->map, &s, logits);
+    r->saturated += mapping_of(&s)(r->model->blob, &out->map, &s, logits);
     switch (out->output) {
     case VG_LOGISTIC:
         for (uint32_t j = 0; j < n; j++)

@@ -7,8 +7,9 @@ static int exceeds(const vg_train *t, const vg_gate *g, int32_t hi,
                    int32_t bias)
 {
     const vg_sig *w = vg_sigs(t, g->weights);
+    const uint32_t n = g->rows * vg_gate_stride(g);
 
-    for (uint32_t k = 0; k < g->rows * g->stride; k++)
+    for (uint32_t k = 0; k < n; k++)
         if (w[k] >= hi || w[k] <= -hi)
             return 1;
     for (uint32_t row = 0; g->biases && row < g->rows; row++) {
@@ -29,7 +30,7 @@ static void fall(vg_train *t, const vg_gate *g)
 {
     vg_sig *hi = vg_sigs(t, g->weights);
     int16_t *lo = vg_sigs(t, g->lo);
-    const uint32_t n = g->rows * g->stride;
+    const uint32_t n = g->rows * vg_gate_stride(g);
 
     (*(uint8_t *)vg_at(t, g->exp))--;
     for (uint32_t k = 0; k < n; k++)

@@ -46,14 +46,12 @@ static void begin_gate(vg_gate *g, const vg_map *map, const uint32_t *index)
     g->biases = map->biases;
     g->exp = map->exps;
     g->rows = map->rows;
-    g->stride = vg_stride(map);
     g->arg_exp = map->arg_exp;
     g->index = *index;
 }
 
 static void end_gate(vg_gate *g, uint32_t *index)
 {
-    g->columns = vg_in_row(g);
     if (g->biases)
         add_span(g, 1, 0, VG_BIAS, VG_READS_ONE);
     *index += g->rows * vg_in_row(g);
@@ -70,7 +68,7 @@ static void lay_masters(laying *y, vg_gate *g)
     const uint64_t n = (uint64_t)g->rows * vg_in_row(g);
 
     g->factors = take(&y->lasts, VG_FACTORS, 4);
-    g->lo = take(&y->lasts, (uint64_t)g->rows * g->stride, 2);
+    g->lo = take(&y->lasts, (uint64_t)g->rows * vg_gate_stride(g), 2);
     g->g = take(gradient, n, 4);
     if (y->learn->rule != VG_SGD)
         g->v = take(&y->lasts, n, 4);
@@ -120,7 +118,7 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
     net->z_tape = take(&y->lasts, (uint64_t)(l->n_z - net->skipped) * k2, 2);
     net->c_tape = take(&y->lasts, (uint64_t)l->n_c * k2, 4);
     if (l->cell == VG_GRU_RESET_BEFORE) {
-        net->h0 = take(&y->work, l->n, 2);
+        net->r0 = take(&y->work, l->n, 2);
         net->s_tape = take(&y->work, (uint64_t)l->n * k2, 2);
     }
     if (vg_cells[l->cell].gives == 'y')
@@ -228,7 +226,7 @@ static uint32_t lay_layers(laying *y, vg_plan *p, vg_gate *gates, vg_net *nets)
         readout_gate(&g, y->m, &r, x_exp, y->symbols, &y->index);
         lay_masters(y, &g);
         g.errors = p->d_logits;
-        shortcuts = y->symbols ? g.columns - r.n_h : 0;
+        shortcuts = y->symbols ? vg_gate_columns(&g) - r.n_h : 0;
         if (gates)
             gates[n] = g;
         n++;
@@ -278,8 +276,7 @@ static uint64_t lay_all(const vg_model *m, const vg_learn *learn,
     }
     lay_lists(&y, p, lay_layers(&y, p, gates, nets));
     p->end = (uint32_t)y.lasts.at;
-    p->run_size = (uint32_t)vg_run_size(m);
-    p->run = take(&y.work, p->run_size, 1);
+    p->run = take(&y.work, (uint32_t)vg_run_size(m), 1);
     p->gates = take(&y.work, p->n_gates, sizeof(vg_gate));
     p->nets = take(&y.work, m->n_layers, sizeof(vg_net));
     p->size = (uint32_t)y.work.at;

@@ -61,8 +61,6 @@ typedef struct {
     uint32_t errors_tape; /* int32[rows][k2], of TBPTT */
     uint32_t index;       /* the first weight's, for rounding */
     uint32_t rows;
-    uint32_t columns; /* of the weights */
-    uint32_t stride;
     vg_span span[VG_SPANS];
     uint8_t n_spans;
     uint8_t arg_exp;
@@ -94,7 +92,8 @@ typedef struct {
 /* A layer in training. */
 typedef struct {
     uint32_t first;   /* of its gates */
-    uint32_t r0;      /* int16[columns of r]: r before a step, of RTRL97 */
+    uint32_t r0;      /* int16: r before a step, of RTRL97; of TBPTT h alone,
+                         where a gate reads s; 0: none */
     uint32_t c0;      /* [n]: c before it */
     uint32_t h_by_c;  /* [n]: derivative of h by c */
     uint32_t dh, dc;  /* [n]: errors */
@@ -108,7 +107,6 @@ typedef struct {
     uint32_t values;  /* int16[rows], c1 [n], h int16[n]: a step off the tape */
     uint32_t c1;
     uint32_t h;
-    uint32_t h0;     /* int16[n]: h before it, and */
     uint32_t s_tape; /* int16[n][k2]: s, where a gate reads that; 0: none */
 } vg_net;
 
@@ -121,7 +119,7 @@ typedef struct {
     uint32_t end;    /* of the training's state: the checkpoint's CRC */
     uint32_t gates, n_gates;
     uint32_t nets;
-    uint32_t run, run_size;
+    uint32_t run;
     uint32_t y;               /* int16[n_out] */
     uint32_t d_logits;        /* [n_out] */
     uint32_t dh_tape;         /* [n of the last layer][k2] */
@@ -213,12 +211,23 @@ static inline uint32_t vg_in_row(const vg_gate *g)
     return g->span[g->n_spans - 1].end;
 }
 
+/* Of them those of the weights, and from row to row of these. */
+static inline uint32_t vg_gate_columns(const vg_gate *g)
+{
+    return vg_in_row(g) - (g->biases ? 1 : 0);
+}
+
+static inline uint32_t vg_gate_stride(const vg_gate *g)
+{
+    return (vg_gate_columns(g) + 3) & ~(uint32_t)3;
+}
+
 /* Where a span's part of a row is in [rows * columns], then [rows]. */
 static inline uint32_t vg_row_at(const vg_gate *g, const vg_span *s,
                                  uint32_t rows, uint32_t row)
 {
-    return s->part == VG_BIAS ? rows * g->columns + row
-                              : row * g->columns + vg_span_begin(g, s);
+    return s->part == VG_BIAS ? rows * vg_gate_columns(g) + row
+                              : row * vg_gate_columns(g) + vg_span_begin(g, s);
 }
 
 static inline const vg_span *vg_span_of(const vg_gate *g, vg_reads reads)

@@ -38,7 +38,7 @@ static vg_left left_of(const vg_train *t, const vg_sig *values)
 static int32_t *traces_of(const vg_train *t, const vg_gate *g, const vg_span *s,
                           uint32_t *apart)
 {
-    *apart = s->part == VG_BIAS ? 1 : g->columns;
+    *apart = s->part == VG_BIAS ? 1 : vg_gate_columns(g);
     return vg_ints(t, g->traces) +
            vg_row_at(g, s, vg_run_layers(&t->run)->n, 0);
 }

@@ -32,8 +32,8 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
         end += 4 * l.n_c;
         l.z = end;
         end += 2 * round4(l.n_in + l.n_r); /* as rows are padded */
-        if (l.rows + l.n_extra > most)
-            most = l.rows + l.n_extra;
+        if (l.rows + vg_n_extra(&l) > most)
+            most = l.rows + vg_n_extra(&l);
         if (layers)
             layers[k] = l;
     }

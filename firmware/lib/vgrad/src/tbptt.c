@@ -65,7 +65,7 @@ static vg_left recall(vg_train *t, const vg_layer *l, const vg_net *net,
     const vg_sig *h_tape =
         vg_sigs(t, net->z_tape) + (l->n_in - net->skipped) * k2;
     vg_sig *values = vg_sigs(t, net->values);
-    vg_sig *h0 = net->h0 ? vg_sigs(t, net->h0) : NULL;
+    vg_sig *h0 = net->r0 ? vg_sigs(t, net->r0) : NULL;
     vg_sig *h1 = vg_sigs(t, net->h);
     int32_t *c0 = vg_ints(t, net->c0), *c1 = vg_ints(t, net->c1);
     const vg_left left = {vg_sigs(t, net->values), h0, h1, c0, c1};

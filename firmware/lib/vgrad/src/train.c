@@ -49,7 +49,7 @@ static const int32_t *through_readout(vg_train *t, const vg_sig *h,
     z.r = h;
     z.x = vg_run_signals(&t->run, vg_run_layers(&t->run)->z);
     z.symbol = x->symbol;
-    if (!x->x && g->columns > r->n_h)
+    if (!x->x && vg_gate_columns(g) > r->n_h)
         vg_note(t, p->fresh, p->fresh_mark, &p->now.n_fresh, x->symbol);
     vg_gather(t, g, d, &z);
     memset(dh, 0, 4 * (size_t)r->n_h);

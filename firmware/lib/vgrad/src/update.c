@@ -253,7 +253,7 @@ static void update_span(update *u, const vg_gate *g, const vg_span *s)
 {
     vg_train *t = u->t;
     const vg_columns columns = touched(t, g, s);
-    const uint32_t begin = vg_span_begin(g, s);
+    const uint32_t begin = vg_span_begin(g, s), stride = vg_gate_stride(g);
     const int biases = s->part == VG_BIAS;
     const int n = (biases ? 48 : 32 + s->exp) - vg_exp_of(t, g);
 
@@ -263,7 +263,7 @@ static void update_span(update *u, const vg_gate *g, const vg_span *s)
         int32_t *gradient = vg_ints(t, g->g) + at;
         for (uint32_t k = 0; k < columns.count; k++) {
             const uint32_t j = vg_column(&columns, k);
-            const uint32_t weight = row * g->stride + begin + j;
+            const uint32_t weight = row * stride + begin + j;
             int32_t *moment = g->v ? vg_ints(t, g->v) + at + j : NULL;
             int64_t change;
             if (!u->rate) {

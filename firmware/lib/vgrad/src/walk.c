@@ -192,7 +192,6 @@ static void read_gates(const vg_walk *w, vg_layer *l, const vg_cell *cell)
         l->n_r += l->fields & VG_OUTPUT_GATE ? 2 * blocks : blocks;
     l->n_z = l->n_in + (l->fields & VG_RECURRENT ? l->n_r : 0);
     l->n_c = *cell->carry ? l->n : 0;
-    l->n_extra = has(cell->reads, 's') || cell->gives == 'y' ? l->n : 0;
     for (uint32_t k = 0; cell->gates[k]; k++) {
         const char letter = cell->gates[k], function = cell->functions[k];
         const uint8_t field = letter == 'f' ? VG_FORGET_GATE : VG_OUTPUT_GATE;

@@ -111,12 +111,13 @@ static void widen_gate(vg_train *t, const vg_model *m, const vg_map *map,
 {
     const int8_t *w = (const int8_t *)(m->blob + map->weights);
     const uint8_t *exps = m->blob + map->exps;
+    const uint32_t stride = vg_gate_stride(g);
 
     for (uint32_t row = 0; row < g->rows; row++) {
         const int shift = exps[row] - vg_exp_of(t, g); /* -5.. */
         int32_t *bias = g->biases ? vg_ints(t, g->biases) + row : NULL;
-        for (uint32_t j = 0; j < g->stride; j++) {
-            const uint32_t at = row * g->stride + j;
+        for (uint32_t j = 0; j < stride; j++) {
+            const uint32_t at = row * stride + j;
             vg_set_master(fx_to31((int64_t)*w++ * 65536, shift),
                           vg_sigs(t, g->weights) + at, vg_sigs(t, g->lo) + at);
         }
