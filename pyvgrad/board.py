@@ -10,7 +10,7 @@ from pyvgrad import firmware
 from pyvgrad.errors import BlobError, DeviceError
 from pyvgrad.link import Channel, Link, ProgramChannel, RefusalError, SerialChannel
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MACHINES = {  # QEMU's
     "m0": "microbit",
     "m3": "mps2-an385",

@@ -265,11 +265,10 @@ def verify(
     steps, on the same inputs with targets from a seed; onnx is left out of that.  Exit
     code 1 if one bit differs.  The reference is the NumPy integer model.
     """
-    executor_list(on)  # refuses a wrong name before it reads a file
+    names = executor_list(on)
+    trainers = [] if learn is None else _trainers(names)
     blob = blobs.read(path)
     model = blobs.parse(blob)
-    names = executor_list(on, model.shape.whole)
-    trainers = [] if learn is None else _trainers(names)
     if x is None:
         signals = agreement_of.random_inputs(model)
         lengths = np.full(len(signals), signals.shape[1])

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyvgrad.executors import CORES, NAMES, is_port
+from pyvgrad.executors import NAMES, is_port
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Blob = Annotated[Path, typer.Argument(metavar="M.vg", help="A blob.")]
@@ -50,13 +50,9 @@ def warn_clamped(clamped: int, strict: bool, where: object) -> None:
     say(f"pyvgrad: {where}: {clamped} values beyond the input range were clamped")
 
 
-def executor_list(on: str, whole: bool = False) -> list[str]:
-    """Split ``--on``, each name once; ValueError for a name that is none.
-
-    ``whole``: of ``all`` those that take whole sequences.
-    """
-    every = [name for name in NAMES if not (whole and name in CORES)]
-    asked = every if on == "all" else (name.strip() for name in on.split(","))
+def executor_list(on: str) -> list[str]:
+    """Split ``--on``, each name once; ValueError for a name that is none."""
+    asked = NAMES if on == "all" else (name.strip() for name in on.split(","))
     names = list(dict.fromkeys(filter(None, asked)))
     if not names or not all(name in NAMES or is_port(name) for name in names):
         raise ValueError(f"--on takes {', '.join(NAMES)}, all, or ports, not {on!r}")

@@ -4,11 +4,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad import firmware
-from pyvgrad.blob import parse
+from pyvgrad.blob import crc, parse
 from pyvgrad.board import MACHINES, Board, sizes_told
 from pyvgrad.errors import BlobError, DeviceError
 from pyvgrad.executor import Executor
 from pyvgrad.link import RefusalError
+from pyvgrad.native import linear
 from pyvgrad.signals import Signals, int32_counts, raw_signals
 
 
@@ -18,14 +19,6 @@ def _words(x: Signals) -> str:
 
 def _signals(text: str) -> Signals:
     return np.frombuffer(bytes.fromhex(text), ">i2").astype(np.int16)
-
-
-def _takes_whole(blob: bytes) -> bool:
-    """Whether a layer is reversed; a blob that is none the core refuses itself."""
-    try:
-        return parse(blob).shape.whole
-    except BlobError:
-        return False
 
 
 class Device(Executor):
@@ -40,19 +33,13 @@ class Device(Executor):
     """
 
     def __init__(self, blob: bytes, on: str) -> None:
-        """Load the blob and reset.
-
-        BlobError if the core refuses it, DeviceError if a layer is reversed.
-        """
+        """Load the blob and reset.  BlobError if the core refuses it."""
         self.name = on
-        if _takes_whole(blob):
-            raise DeviceError(
-                "a layer of the model is reversed, and a board's application takes "
-                "single steps; run it on numpy, host or onnx, or by vg_run_whole there"
-            )
         self._board = Board(on)
         try:
             told = sizes_told(self._open(blob))
+            self._blob, self._shape = blob, parse(blob).shape
+            self.whole = self._shape.whole
             self.n_in, self.n_out = told["n_in"], told["n_out"]
             self.arena_bytes = told["arena"]
             self._state_size = told["state"]
@@ -83,6 +70,8 @@ class Device(Executor):
     ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
         """As in Executor."""
         x = raw_signals(x, -1, self.n_in)
+        if self.whole:
+            return self._run_whole(x, states)
         y = np.empty((len(x), self.n_out), np.int16)
         logits = np.empty_like(y)
         images = np.empty((len(x), self._state_size), np.uint8)
@@ -94,6 +83,41 @@ class Device(Executor):
             if states:
                 images[t] = np.frombuffer(bytes.fromhex(fields[2]), np.uint8)
         return y, logits, images if states else None
+
+    def _run_whole(
+        self, x: Signals, states: bool
+    ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
+        if not len(x):
+            raise ValueError("a whole sequence has a step at least")
+        before = self.state
+        y, logits = self._pass(x)
+        after = self.state
+        if len(y) > len(logits) and self._shape.output == "linear":
+            logits = y.copy()
+        elif len(y) > len(logits):
+            # The core keeps those of one step: the same model without the function.
+            plain = linear(self._blob)
+            self._open(plain)
+            self.state = crc(plain).to_bytes(4, "little") + before[4:]
+            logits, _ = self._pass(x)
+            self._open(self._blob)
+            self.state = after
+        return y, logits, np.frombuffer(after, np.uint8)[np.newaxis] if states else None
+
+    def _pass(self, x: Signals) -> tuple[Signals, Signals]:
+        """All y that the mode means, and the logits of the last; (., n_out) both."""
+        try:
+            self._board.ask(f"sequence {len(x)}")
+        except RefusalError as refusal:
+            if refusal.reason != "memory":
+                raise
+            raise DeviceError(
+                f"a whole sequence of {len(x)} steps needs more RAM than {self.name} "
+                "has for it: give it a shorter one, or fewer cells"
+            ) from None
+        self._board.send("input", x.astype("<i2").tobytes())
+        y, logits = map(_signals, self._board.ask("whole").split())
+        return y.reshape(-1, self.n_out), logits.reshape(1, self.n_out)
 
     @property
     def state(self) -> bytes:

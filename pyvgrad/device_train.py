@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pyvgrad.blob import parse
 from pyvgrad.board import Board, sizes_told
 from pyvgrad.errors import BlobError, DeviceError, RoomError
 from pyvgrad.learning import PARTS, Counters, Learn, Trainer
@@ -52,16 +53,17 @@ class DeviceTrainer(Trainer):
             self._board.load(blob)
             return self._board.ask(request)
         except RefusalError as refusal:
-            raise self._explained(refusal, learn) from None
+            raise self._explained(refusal, blob, learn) from None
 
     def _explained(
-        self, refusal: RefusalError, learn: Learn | None
+        self, refusal: RefusalError, blob: bytes, learn: Learn | None
     ) -> ValueError | BlobError | DeviceError:
         """What the refusal of a blob or of settings means for the caller."""
         if refusal.reason == "memory":
+            method = "rtrl97, " if _has_rtrl97(blob) else ""
             return RoomError(
                 f"training this model needs more RAM than {self.name} has for it, "
-                f"{self._board.ram} bytes; rtrl97, a smaller k2, fewer cells need less"
+                f"{self._board.ram} bytes; {method}a smaller k2, fewer cells need less"
             )
         if learn is not None and refusal.reason.startswith(_ARGUMENT):
             return ValueError(
@@ -193,6 +195,13 @@ class DeviceTrainer(Trainer):
     def close(self) -> None:
         """End the emulator, or let go of the port."""
         self._board.close()
+
+
+def _has_rtrl97(blob: bytes) -> bool:
+    try:
+        return parse(blob).shape.rtrl97
+    except BlobError:
+        return False
 
 
 def _flags(known: ArrayLike, steps: int) -> NDArray[np.bool_]:

@@ -62,28 +62,30 @@ _STEP = (
 """,
 )
 # of a model with a reversed layer
+_STEPS = 16
 _WHOLE = (
     """\
- *     enum { STEPS = 16 };
+ *     enum { STEPS = %d };
  *     static vg_sig x[STEPS][VG_MODEL_N_IN], y[%s];
- *     static uint32_t buf[1024];
+ *     static uint32_t buf[%d];
 """,
     """ ||
  *         vg_run_whole(&r, x[0], STEPS, %s, buf, sizeof buf) != VG_OK)
  *         return;
  *
- * vg_run_whole_size(&m, STEPS) says how many bytes buf needs.
+ * buf is for that many steps: vg_run_whole_size(&m, STEPS) bytes.
 """,
 )
 
 
-def _usage(model: QModel) -> dict[str, str]:
+def _usage(model: QModel, core: HostExecutor) -> dict[str, str]:
     """The lines of the comment that depend on how the model is run."""
     arrays, call = _STEP
     if model.shape.whole:
         every = model.shape.mode == "sequence"
         y = "STEPS][VG_MODEL_N_OUT" if every else "VG_MODEL_N_OUT"
-        arrays, call = _WHOLE[0] % y, _WHOLE[1] % ("y[0]" if every else "y")
+        arrays = _WHOLE[0] % (_STEPS, y, core.whole_bytes(_STEPS) // 4)
+        call = _WHOLE[1] % ("y[0]" if every else "y")
     return {"arrays": arrays.rstrip(), "call": call.rstrip()}
 
 
@@ -96,6 +98,7 @@ def header(blob: bytes, name: str) -> str:
     blob = blob[: int.from_bytes(blob[8:12], "little")]
     with HostExecutor(blob) as core:
         arena, state = core.arena_bytes, len(core.state)
+        usage = _usage(model, core)
     words = [f"0x{w:08x}u" for w in np.frombuffer(blob, "<u4")]
     lines = [", ".join(words[k : k + 6]) for k in range(0, len(words), 6)]
     return _TEXT.format(
@@ -110,6 +113,6 @@ def header(blob: bytes, name: str) -> str:
         n_out=model.shape.n_out,
         x_exp=model.x_exp,
         y_exp=model.y_exp,
-        **_usage(model),
+        **usage,
         words=",\n".join(f"    {line}" for line in lines),
     )

@@ -123,6 +123,10 @@ class HostExecutor(Executor):
                 images[t] = np.frombuffer(self.state, np.uint8)
         return y, logits, images if states else None
 
+    def whole_bytes(self, steps: int) -> int:
+        """Bytes of the buffer that a whole sequence of so many steps takes."""
+        return self._check(self._lib.vg_run_whole_size(self._model, steps))
+
     def run_whole(self, x: ArrayLike) -> Signals:
         """A whole sequence x (T, n_in), T >= 1, by vg_run_whole, as ``run`` goes on.
 
@@ -134,7 +138,7 @@ class HostExecutor(Executor):
             raise ValueError("a whole sequence has a step at least")
         every = self._model.mode == self._lib.VG_EVERY
         y = np.empty((len(x) if every else 1, self.n_out), np.int16)
-        size = self._check(self._lib.vg_run_whole_size(self._model, len(x)))
+        size = self.whole_bytes(len(x))
         buf = self._ffi.new("uint32_t[]", size // 4)
         out = self._ffi.from_buffer("vg_sig[]", y, require_writable=True)
         self._check(

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import select
 import struct
@@ -13,7 +14,8 @@ from tiny_model import STEPS, TinyModel
 
 from pyvgrad import firmware, link
 from pyvgrad.blob import pack
-from pyvgrad.cells import CELLS
+from pyvgrad.board import Board
+from pyvgrad.cells import CELLS, MODES
 from pyvgrad.device import MACHINES, Device
 from pyvgrad.errors import BlobError, DeviceError
 from pyvgrad.intmodel import NumpyExecutor
@@ -44,17 +46,6 @@ def test_run_gives_the_specified_integers_and_states(device):
     assert (y == Y).all()
     assert (logits == Y).all()
     assert [bytes(row) for row in states] == STATES
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_board_runs_every_cell_as_numpy_does(cell):
-    rng = np.random.default_rng(6)
-    model = random_qmodel(rng, cell=cell, n_layers=2)
-    x = random_signals(rng, (6, model.shape.n_in))
-    expected = NumpyExecutor(pack(model)).run(x, states=True)
-    with Device(pack(model), "m0") as board:
-        got = board.run(x, states=True)
-    assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
 def test_single_steps_equal_one_run(device):
@@ -115,10 +106,66 @@ def test_costs_are_measured(on):
     assert sizes["ram"] < 2048
 
 
-def test_a_model_with_a_reversed_layer_is_refused_before_a_board_starts():
-    model = random_qmodel(np.random.default_rng(0), whole=True)
-    with pytest.raises(DeviceError, match="takes single steps"):
-        Device(pack(model), "m9")  # no such core: it is not asked for
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_board_runs_every_cell_as_numpy_does(cell):
+    rng = np.random.default_rng(6)
+    model = random_qmodel(rng, cell=cell, n_layers=2)
+    x = random_signals(rng, (6, model.shape.n_in))
+    expected = NumpyExecutor(pack(model)).run(x, states=True)
+    with Device(pack(model), "m0") as board:
+        got = board.run(x, states=True)
+    assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_whole_sequences_go_on_from_the_state_of_the_one_before(mode):
+    rng = np.random.default_rng(5)
+    model = random_qmodel(rng, cell="plus_rnn", whole=True, mode=mode, output="softmax")
+    want = NumpyExecutor(pack(model))
+    with Device(pack(model), "native") as device:
+        for steps in (4, 1, 3):
+            x = random_signals(rng, (steps, model.shape.n_in))
+            pairs = zip(device.run(x), want.run(x), strict=True)
+            assert all(np.array_equal(a, b) for a, b in pairs)
+            assert (device.state, device.saturated) == (want.state, want.saturated)
+
+
+def test_a_whole_sequence_is_forgotten_by_any_other_request():
+    pieces = ["sequence 1", "input 0 000000000000"]  # three inputs
+    wrong = [[*pieces, "save"], pieces[1:], [*pieces, "whole"], pieces[:1]]
+    with Board("native") as board:
+        board.load(BLOB)
+        board.ask("open")
+        for requests in wrong:
+            for request in requests:
+                with contextlib.suppress(link.RefusalError):
+                    board.ask(request)
+            with pytest.raises(link.RefusalError, match="argument"):
+                board.ask("whole")
+        for request in ("sequence 0", "sequence 1 2", "input 4 0000"):
+            board.ask("sequence 1")
+            with pytest.raises(link.RefusalError, match="argument"):
+                board.ask(request)
+
+
+@pytest.mark.parametrize("on", ["native", "m0"])
+def test_whole_sequences_that_are_too_long_change_nothing(on):
+    rng = np.random.default_rng(4)
+    model = random_qmodel(rng, cell="gru", whole=True, n_layers=1, n_in=2)
+    x = random_signals(rng, (5, 2))
+    with Device(pack(model), on) as device:
+        want = device.run(x, states=True)
+        device.reset()
+        with pytest.raises(
+            DeviceError, match=f"100000000 steps needs more RAM than {on}"
+        ):
+            device.run(np.broadcast_to(x[:1], (100_000_000, 2)))
+        with pytest.raises(ValueError, match="a step at least"):
+            device.run(x[:0])
+        with pytest.raises(ValueError, match="reversed"):
+            device.step(x[0])
+        got = device.run(x, states=True)
+        assert all(np.array_equal(a, b) for a, b in zip(want, got, strict=True))
 
 
 def test_bad_blobs_are_refused_with_the_core_s_reason():

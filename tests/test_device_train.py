@@ -233,9 +233,18 @@ def test_a_training_too_large_for_the_board_is_a_sentence():
         DeviceTrainer(FEEDBACK_8, tape, "m0")
 
 
+def test_a_model_without_rtrl97_is_not_told_to_take_it():
+    tape = Learn("tbptt", symbols=True, k2=400)
+    for cell, there in (("gru", True), ("plus_rnn", False)):
+        blob = start(stack(cell, (7, 6, 7), output="softmax"), 2)
+        with pytest.raises(DeviceError, match="more RAM than m0") as refused:
+            DeviceTrainer(blob, tape, "m0")
+        assert ("rtrl97" in str(refused.value)) == there
+
+
 def test_another_version_of_the_protocol_is_refused(monkeypatch):
     monkeypatch.setattr("pyvgrad.board.PROTOCOL_VERSION", 1)
-    with pytest.raises(DeviceError, match=r"speaks version 2 .* this is version 1"):
+    with pytest.raises(DeviceError, match=r"speaks version 3 .* this is version 1"):
         DeviceTrainer(FEEDBACK_8, RTRL, "native")
 
 

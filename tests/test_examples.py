@@ -165,9 +165,12 @@ def test_the_c_of_the_page_on_learning_teaches_and_saves(tmp_path):
     assert subprocess.run(main, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("mode", ["stream", "sequence", "last", "final"])
+@pytest.mark.parametrize("mode", ["stream", "sequence", "last", "final", "wide"])
 def test_the_usage_in_an_exported_header_compiles_as_it_stands(tmp_path, mode):
-    """``stream``: step by step; else a layer is reversed and sequences are whole."""
+    """``stream``: step by step; else a layer is reversed and sequences are whole.
+
+    ``wide``: of more than a thousand words.
+    """
     from pyvgrad.blob import pack
     from pyvgrad.header import header
 
@@ -175,6 +178,8 @@ def test_the_usage_in_an_exported_header_compiles_as_it_stands(tmp_path, mode):
     if mode != "stream":
         rng = np.random.default_rng(4)
         fixed = {"n_in": 2, "n_max": 3, "n_layers": 1, "mode": mode}
+        if mode == "wide":
+            fixed |= {"n_max": 400, "n_layers": 2, "mode": "sequence"}
         blob = pack(random_qmodel(rng, whole=True, **fixed))
     text = header(blob, "model.vg")
     (tmp_path / "model.h").write_text(text)

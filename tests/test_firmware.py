@@ -190,8 +190,11 @@ def session(draw) -> list[str]:
         lines.append(f"blob {at} {blob[at : at + 24].hex()}")
     lines.append("open")
     verbs = ["step", "trace", "save", "reset", "saturated", "hello", "scale", "restore"]
-    for verb in draw.choices(verbs, k=40):
+    for verb in draw.choices([*verbs, "whole"], k=40):
         digits = {"step": 12, "trace": 12, "scale": 24}.get(verb, 0)
+        if verb == "whole":
+            lines += ["sequence 2", f"input 0 {draw.randbytes(8).hex()}"]
+            lines.append(f"input 8 {draw.randbytes(4).hex()}")
         lines.append(f"{verb} {draw.randbytes(digits // 2).hex()}".strip())
     return [f"{n} {line}" for n, line in enumerate(lines, 1)]
 

@@ -65,6 +65,17 @@ def test_an_emulated_core_equals_the_integer_model(core):
         assert found.ok, str(found.first)
 
 
+@pytest.mark.parametrize("core", ["m0", "m4"])
+@pytest.mark.parametrize("mode", MODES)
+def test_whole_sequences_agree_on_an_emulated_core(core, mode):
+    for seed, output in enumerate(("softmax", "linear", "none")):
+        rng = np.random.default_rng([seed, 6])
+        model = random_qmodel(rng, whole=True, mode=mode, output=output, n_in=2)
+        x, lengths = random_inputs(model, 3, 5), np.array([5, 1, 4])
+        found = agree(pack(model), x, lengths, on=[core])
+        assert found.ok, str(found.first)
+
+
 def test_steps_behind_a_sequences_end_are_not_compared():
     model = random_qmodel(np.random.default_rng(1), cell="lstm")
     x = random_inputs(model, 3, 10)

@@ -186,6 +186,9 @@ static const struct verb {
     {"restore", A_MODEL, 0, running_restore},
     {"saturated", A_MODEL, 0, running_saturated},
     {"scale", A_MODEL, 1, running_scale},
+    {"sequence", A_MODEL, 1, running_sequence},
+    {"input", A_MODEL, 1, running_input},
+    {"whole", A_MODEL, 0, running_whole},
     {"hello", NOTHING, 0, hello},
     {"load", NOTHING, 1, load},
     {"blob", NOTHING, 1, blob},
@@ -211,6 +214,8 @@ static int act(struct protocol *p, const struct request *r)
             return MESSAGE_ARGUMENT;
         if (v->act != running_state && v->act != running_restore)
             p->state_len = 0; /* it may write where the pieces lie */
+        if (v->act != running_input && v->act != running_whole)
+            p->steps = 0; /* likewise */
         if (v->act != learning_fetch)
             p->sealed = 0; /* good until the next call on the training */
         return v->act(p, r->arg);

@@ -7,10 +7,10 @@
 #include "message.h"
 #include "vgrad.h"
 
-enum { PROTOCOL_VERSION = 2 };
+enum { PROTOCOL_VERSION = 3 };
 
-/* The pool holds: blob, if it was sent | arena | values of one step; in a
- * training the arena alone, the blob in it. */
+/* The pool holds: blob, if it was sent | arena | values of one step, or of a
+ * whole sequence; in a training the arena alone, the blob in it. */
 struct protocol {
     struct answer answer;
     uint32_t id;   /* of the request being answered */
@@ -24,6 +24,8 @@ struct protocol {
     vg_run run;
     uint8_t *values;    /* behind the arena: x and y, or a state */
     uint32_t state_len; /* bytes of a state that have come */
+    uint32_t steps;     /* of the whole sequence that comes; 0: none */
+    uint32_t input_len; /* bytes of it that have come */
     int is_training;    /* then no model is open */
     vg_train train;
     const uint8_t *sealed; /* what "fetch" reads, or null */

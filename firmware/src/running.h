@@ -13,5 +13,8 @@ int running_state(struct protocol *p, const char *arg);
 int running_restore(struct protocol *p, const char *arg);
 int running_saturated(struct protocol *p, const char *arg);
 int running_scale(struct protocol *p, const char *arg);
+int running_sequence(struct protocol *p, const char *arg);
+int running_input(struct protocol *p, const char *arg);
+int running_whole(struct protocol *p, const char *arg);
 
 #endif
