@@ -184,11 +184,13 @@ def _fitting(recipe: IntRecipe, shape: Shape, given: dict[str, Any]) -> IntRecip
     """The recipe with what this shape cannot have replaced, unless it was asked for.
 
     A linear output has the squared error only, a softmax the cross-entropy; RTRL97 is
-    for one layer of some cells; a factor needs its tensor.
+    for one layer of some cells, of which GRU and its kin learn better by TBPTT; a
+    factor needs its tensor.
     """
     only = {"linear": "mse", "softmax": "cross-entropy"}
     recipe = replace(recipe, loss=only.get(shape.output, recipe.loss))
-    if not shape.rtrl97 and "method" not in given:
+    lstm = shape.rtrl97 and "i" in shape.layers[0].gates
+    if not lstm and "method" not in given:
         recipe = replace(recipe, method="tbptt")
     names = [t.name for t in tensors(shape)]
     there = {

@@ -8,7 +8,7 @@ from pyvgrad.blob import crc, parse
 from pyvgrad.board import MACHINES, Board, sizes_told
 from pyvgrad.errors import BlobError, DeviceError
 from pyvgrad.executor import Executor
-from pyvgrad.link import RefusalError
+from pyvgrad.link import LONGEST, RefusalError
 from pyvgrad.native import linear
 from pyvgrad.signals import Signals, int32_counts, raw_signals
 
@@ -115,6 +115,12 @@ class Device(Executor):
                 f"a whole sequence of {len(x)} steps needs more RAM than {self.name} "
                 "has for it: give it a shorter one, or fewer cells"
             ) from None
+        rows = len(x) if self._shape.mode == "sequence" else 1
+        if 4 * self.n_out * (rows + 1) > LONGEST - 64:  # in hexadecimal, on one line
+            raise DeviceError(
+                f"{rows} outputs of {self.n_out} values are more than a board says at "
+                "once; give it shorter sequences"
+            )
         self._board.send("input", x.astype("<i2").tobytes())
         y, logits = map(_signals, self._board.ask("whole").split())
         return y.reshape(-1, self.n_out), logits.reshape(1, self.n_out)

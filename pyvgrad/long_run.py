@@ -63,7 +63,7 @@ def rnn(radius: float) -> tuple[Shape, Any]:
 def lstm(forget_bias: float) -> tuple[Shape, Any]:
     """12 cells with this forget-gate bias."""
     shape = stack("lstm", (N_IN, 12, N_IN), output="softmax")
-    biases = {"f": forget_bias, "i": 0.0, "o": 0.0, "g": 0.0, "y": 0.0}
+    biases = {"f": forget_bias, "i": 0.0, "o": 0.0, "g": 0.0, "readout": 0.0}
     rng = np.random.default_rng(1)
     return shape, init_params(shape, rng, scale=0.2, biases=biases)
 

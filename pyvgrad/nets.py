@@ -147,7 +147,7 @@ NETS: dict[str, Net] = {
         ),
         f"{_LAG}: two cells, g in +-2, output biases",
         0.2,
-        {"y": (-3.0,)},
+        {"readout": (-3.0,)},
     ),
     "long-lag-2-softmax": Net(
         _memory(2, 1, "softmax", LAG_CELLS, gate_biases=False, shortcuts=True),

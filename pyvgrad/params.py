@@ -89,7 +89,7 @@ def init_params(
     Weights are uniform in +-scale or, with scale None, in +-sqrt(6 / (columns + rows))
     of their matrix (Glorot and Bengio 2010); peepholes then start at 0, IndRNN's u
     within 0 to 1 (Li et al. 2018).  Biases are 0 with scale None, else
-    uniform like weights; ``biases`` gives a gate's own, "y" also the
+    uniform like weights; ``biases`` gives a gate's own, "readout" the
     readout's: one value, or one a row, of which the last is repeated.
     """
     given = biases or {}
@@ -125,7 +125,7 @@ def init_params(
     params: Params = {"layers": layers}
     if "readout" in tree:
         params["readout"] = {
-            name: bias(s, "y") if name == "b" else matrix(s)
+            name: bias(s, "readout") if name == "b" else matrix(s)
             for name, s in tree["readout"].items()
         }
     return params

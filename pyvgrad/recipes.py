@@ -120,7 +120,7 @@ class IntRecipe:
         biases = dict(own)
         if not self.random_biases:
             gates = {k for row in CELLS.values() for k in row.gates}
-            biases = dict.fromkeys([*gates, "y"], (0.0,)) | biases
+            biases = dict.fromkeys([*gates, "readout"], (0.0,)) | biases
         params = init_params(shape, rng, scale=scale, biases=biases)
         for name, bound in self.scales.items():
             for tensor in named(shape, name):

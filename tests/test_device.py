@@ -168,6 +168,17 @@ def test_whole_sequences_that_are_too_long_change_nothing(on):
         assert all(np.array_equal(a, b) for a, b in zip(want, got, strict=True))
 
 
+def test_more_outputs_than_an_answer_has_room_for_are_refused_before_the_run():
+    rng = np.random.default_rng(4)
+    model = random_qmodel(rng, cell="gru", whole=True, n_layers=1, n_in=2)
+    steps = link.LONGEST // (4 * model.shape.n_out)
+    with (
+        Device(pack(model), "m4") as device,
+        pytest.raises(DeviceError, match="give it shorter sequences"),
+    ):
+        device.run(np.zeros((steps, 2), np.int16))
+
+
 def test_bad_blobs_are_refused_with_the_core_s_reason():
     for wrong, reason in ((b"", "cut short"), (BLOB[:-8], "cut short")):
         with pytest.raises(BlobError, match=reason):

@@ -450,7 +450,7 @@ def test_a_sign_is_remembered_over_four_steps(method, rule, more):
     """Class 1 if the first input was positive: the loss falls from ln 2 to a tenth."""
     T, shape = 4, stack("lstm", (1, 4, 2), output="softmax")
     rng = np.random.default_rng(0)
-    params = init_params(shape, rng, scale=0.7, biases={"f": 2.0, "y": 0.0})
+    params = init_params(shape, rng, scale=0.7, biases={"f": 2.0, "readout": 0.0})
     k2 = T if method == "tbptt" else 0
     t = trainer(quantize(shape, params), method=method, rule=rule, k2=k2, **more)
     losses = []

@@ -433,10 +433,14 @@ def test_a_net_by_name(pyvgrad, net, method, weights):
     assert (found["method"], found["weights"]) == (method, weights)
 
 
-def test_an_rnn_learns_by_the_method_it_has(pyvgrad):
-    args = ["--cell", "rnn_tanh", "--hidden", 5, "--json"]
+@pytest.mark.parametrize(
+    ("cell", "method"),
+    [("rnn_tanh", "tbptt"), ("gru", "tbptt"), ("lstm_peephole", "rtrl97")],
+)
+def test_a_cell_learns_by_the_method_that_suits_it(pyvgrad, cell, method):
+    args = ["--cell", cell, "--hidden", 5, "--json"]
     _, out, _ = pyvgrad("learn", *QUICK, *args)
-    assert json.loads(out)["method"] == "tbptt"
+    assert json.loads(out)["method"] == method
 
 
 def test_a_checkpoint_is_resumed(pyvgrad, tmp_path):

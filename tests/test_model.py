@@ -274,7 +274,7 @@ def test_parameters_are_within_their_bounds_and_follow_from_the_seed():
 def test_biases_repeat_the_last_value():
     shape = stack("lstm", (1, 4, 1), output="linear")
     params = init_params(
-        shape, np.random.default_rng(0), biases={"f": (1.0, 2.0), "y": -3.0}
+        shape, np.random.default_rng(0), biases={"f": (1.0, 2.0), "readout": -3.0}
     )
     assert params["layers"][0]["b"]["f"].tolist() == [1.0, 2.0, 2.0, 2.0]
     assert params["readout"]["b"].tolist() == [-3.0]
