@@ -26,6 +26,7 @@ _LABS = {
     "new-class": "a model learns a new speaker from a few sequences, in integers",
     "recalibration": "a sensor is changed or turned, and the model learns it",
     "quantization": "what 8 bits cost, and what training for them gains",
+    "instructions": "what a step takes on Cortex-M, counted, and what others need",
     "onnx-suite": "the onnx package's own tests of recurrent nodes on the C core",
 }
 
@@ -69,6 +70,11 @@ def lab(
         from pyvgrad.onnx_suite import run as run_suite
 
         found = run_suite(out)
+    elif name == "instructions":
+        from pyvgrad.instructions import run as run_instructions
+
+        with Reporter() as says:
+            found = run_instructions(out, full=full, says=says.update)
     elif name == "quantization":
         if full or only is not None:
             raise ValueError("quantization has no --full and no --only")
