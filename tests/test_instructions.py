@@ -2,11 +2,12 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from pyvgrad import instructions
+from pyvgrad import cli, instructions
 from pyvgrad.emulated import compiler_version
 
 FOLDER = Path(__file__).parents[1] / "docs" / "results"
@@ -58,6 +59,30 @@ def test_the_page_is_made_of_the_recorded_figures():
     assert (FOLDER / "instructions.md").read_text("utf-8") == instructions.page(
         RECORDED
     )
+
+
+@needs_recorded_compiler
+def test_the_command_counts_and_writes_the_page_and_its_figures(
+    monkeypatch, tmp_path, capsys
+):
+    [*places] = [p for p in instructions.held() if name(p).startswith("m3-run-lstm-8")]
+    monkeypatch.setattr(instructions, "held", lambda: iter(places))
+    words = ["pyvgrad", "lab", "instructions", "-o", str(tmp_path), "--json"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    answer = json.loads(capsys.readouterr().out)
+    written = json.loads((tmp_path / instructions.FIGURES).read_text("utf-8"))
+    assert end.value.code == 0
+    assert written["rows"] == answer["rows"]
+    assert [instructions.place_of(row) for row in answer["rows"]] == places
+    assert len(places) == 2
+    page = (tmp_path / "instructions.md").read_text("utf-8")
+    assert page == instructions.page(written)
+    assert [Path(file).name for file in answer["files"]] == [
+        "instructions.md",
+        instructions.FIGURES,
+    ]
 
 
 def test_a_place_not_counted_is_a_dash_and_the_rest_stays():
