@@ -59,8 +59,8 @@ def lab(
     """
     if name not in _LABS:
         raise ValueError(f"there is no lab {name!r}; known: {', '.join(_LABS)}")
-    drawn = ("learning", "quantization")
-    if name not in drawn and any(v is not None for v in (only, seeds, first_seed)):
+    asked = any(v is not None for v in (only, seeds, first_seed))
+    if name in ("underflow", "onnx-suite") and asked:
         raise ValueError(f"{name} draws nothing and has no --only, no --seeds")
     if name == "underflow":
         from pyvgrad.underflow_page import run as run_underflow
