@@ -35,6 +35,16 @@ static inline int64_t fx_rs(int64_t x, int n)
     return fx_floor(x + ((int64_t)1 << (n - 1)), n);
 }
 
+/* The same for n in 1..31, by halves: a shift by 32 or more needs a branch. */
+static inline int64_t fx_rs31(int64_t x, int n)
+{
+    const uint64_t y = (uint64_t)x + ((uint32_t)1 << (n - 1));
+    const int32_t high = (int32_t)(uint32_t)(y >> 32);
+    const uint32_t low = (uint32_t)y >> n | ((uint32_t)(y >> 32) << 1)
+                                                << (31 - n);
+    return (int64_t)((uint64_t)(uint32_t)fx_floor32(high, n) << 32 | low);
+}
+
 /* rs for n >= 0: rs(x, 0) = x, and 0 for n > 62. */
 static inline int64_t fx_round(int64_t x, int n)
 {
@@ -74,6 +84,14 @@ static inline int32_t fx_clamp(int64_t x, int32_t lo, int32_t hi, fx_clamps *k)
         return hi;
     }
     return (int32_t)x;
+}
+
+/* sat16(x), where the caller counts. */
+static inline int16_t fx_narrow(int64_t x)
+{
+    if ((uint64_t)x + 32768u < 65536u)
+        return (int16_t)x;
+    return x < 0 ? INT16_MIN : INT16_MAX;
 }
 
 static inline int16_t fx_sat16(int64_t x, fx_clamps *k)

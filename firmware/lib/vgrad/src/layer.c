@@ -2,13 +2,14 @@
 #include <string.h>
 
 #include "core.h"
-#include "dot_c.h"
+#include "dot.h"
 #include "lut.h"
 
 /* What the rows of a map read: z1 in the first n1 columns and z2 in the n2
  * after them, null for the one-hot x of a symbol; and in one column more h or c
  * of the row's own cell. */
 typedef struct {
+    const uint8_t *blob; /* where the weights are, too */
     const vg_sig *z1, *z2;
     uint32_t n1, n2;
     const vg_input *symbol;
@@ -16,35 +17,32 @@ typedef struct {
     const int32_t *own_c; /* null: none */
 } sources;
 
-/* w z over n columns of a row from column j on. */
-static int64_t dot(const vg_map *m, const uint8_t *row, uint32_t j,
-                   const vg_sig *z, uint32_t n)
+/* Two rows at once.  The second is the first again after the last one. */
+typedef struct {
+    int64_t sum[2];
+    uint32_t apart; /* bytes between them */
+    uint32_t bits;  /* a weight */
+} two_rows;
+
+/* sum[2] += w z over n columns from the one at w on. */
+static void add_products(two_rows *t, const void *w, const vg_sig *z,
+                         uint32_t n)
 {
-    if (m->bits == 8)
-        return dot_w8((const int8_t *)row + j, z, n);
-    return dot_w16((const int16_t *)(const void *)row + j, z, n);
+    const void *w1 = (const uint8_t *)w + t->apart;
+
+    if (t->bits == 8)
+        DOT_W8(w, w1, z, n, t->sum);
+    else
+        DOT_W16(w, w1, z, n, t->sum);
 }
 
-static int32_t weight(const vg_map *m, const uint8_t *row, uint32_t j)
+static int32_t weight(const uint8_t *blob, const vg_map *m, uint32_t row,
+                      uint32_t j)
 {
-    if (m->bits == 8)
-        return ((const int8_t *)row)[j];
-    return ((const int16_t *)(const void *)row)[j];
-}
+    const void *w = blob + m->weights;
+    const uint32_t at = row * vg_stride(m) + j;
 
-static const uint8_t *row_of(const uint8_t *blob, const vg_map *m, uint32_t row)
-{
-    return blob + m->weights + row * vg_stride(m) * (m->bits / 8u);
-}
-
-static const int32_t *biases_of(const uint8_t *blob, const vg_map *m)
-{
-    return m->biases ? (const int32_t *)(const void *)(blob + m->biases) : NULL;
-}
-
-static int64_t bias_of(const uint8_t *blob, const vg_map *m, uint32_t row)
-{
-    return m->biases ? biases_of(blob, m)[row] : 0;
+    return m->bits == 8 ? ((const int8_t *)w)[at] : ((const int16_t *)w)[at];
 }
 
 static int exp_of(const uint8_t *blob, const vg_map *m, uint32_t row)
@@ -52,95 +50,106 @@ static int exp_of(const uint8_t *blob, const vg_map *m, uint32_t row)
     return blob[m->exps + (m->bits == 8 ? row : 0)];
 }
 
-/* b + W z of one row. */
-static int64_t accumulate(const uint8_t *blob, const vg_map *m,
-                          const sources *s, uint32_t row)
+/* sum[2] += w z of the one column that a symbol is. */
+static void add_symbol(const vg_map *m, const sources *s, uint32_t row,
+                       two_rows *t)
 {
-    const uint8_t *w = row_of(blob, m, row);
-    int64_t acc = bias_of(blob, m, row);
+    const uint32_t j = (s->z1 ? s->n1 : 0) + s->symbol->symbol;
+
+    t->sum[0] += weight(s->blob, m, row, j) * s->symbol->one;
+    if (t->apart)
+        t->sum[1] += weight(s->blob, m, row + 1, j) * s->symbol->one;
+}
+
+/* What the last column of a row adds: h or c of the row's own cell. */
+static int64_t own_product(const vg_map *m, const sources *s, uint32_t row)
+{
+    const int32_t w = weight(s->blob, m, row, m->columns - 1);
+
+    return s->own_h ? w * s->own_h[row] : w * fx_rs(s->own_c[row], 6);
+}
+
+/* sum[2] = b of two rows from row on.  Returns where the first row is. */
+static const uint8_t *start(const uint8_t *blob, const vg_map *m, uint32_t row,
+                            two_rows *t)
+{
+    const int32_t *b = (const int32_t *)(const void *)(blob + m->biases);
+    const uint32_t next = row + 1 < m->rows ? 1 : 0;
+    const uint32_t step = vg_stride(m) * (m->bits / 8u);
+
+    t->sum[0] = m->biases ? b[row] : 0;
+    t->sum[1] = m->biases ? b[row + next] : 0;
+    t->apart = next ? step : 0;
+    t->bits = m->bits;
+    return blob + m->weights + row * step;
+}
+
+/* sum[2] = b + W z of two rows from row on. */
+static void accumulate(const vg_map *m, const sources *s, uint32_t row,
+                       two_rows *t)
+{
+    const uint8_t *w = start(s->blob, m, row, t);
 
     if (s->z1)
-        acc += dot(m, w, 0, s->z1, s->n1);
+        add_products(t, w, s->z1, s->n1);
     if (s->n2 && s->z2)
-        acc += dot(m, w, s->n1, s->z2, s->n2);
+        add_products(t, w + s->n1 * (m->bits / 8u), s->z2, s->n2);
     if (s->symbol)
-        acc += weight(m, w, (s->z1 ? s->n1 : 0) + s->symbol->symbol) *
-               s->symbol->one;
-    if (s->own_h)
-        acc += weight(m, w, m->columns - 1) * s->own_h[row];
-    if (s->own_c)
-        acc += weight(m, w, m->columns - 1) * fx_rs(s->own_c[row], 6);
-    return acc;
-}
-
-static uint32_t counted(const vg_map *m, const fx_clamps *k)
-{
-    return (m->counts & VG_COUNT_LOW ? k->low : 0) +
-           (m->counts & VG_COUNT_HIGH ? k->high : 0);
-}
-
-/* a[rows] = sat16(rs(b + W z, E - arg_exp)), z in one piece.  Returns the
- * clamps that count. */
-static uint32_t affine(const uint8_t *blob, const vg_map *m, const sources *s,
-                       vg_sig *a)
-{
-    const uint32_t step = vg_stride(m) * (m->bits / 8u);
-    const uint8_t *w = blob + m->weights, *exps = blob + m->exps;
-    const int32_t *biases = biases_of(blob, m);
-    fx_clamps k = {0, 0};
-
-    for (uint32_t row = 0; row < m->rows; row++, w += step) {
-        const int shift = exps[m->bits == 8 ? row : 0] - m->arg_exp;
-        const int64_t acc =
-            (biases ? biases[row] : 0) + dot(m, w, 0, s->z1, s->n1);
-        VG_ASSERT(shift >= 1 && shift <= 31);
-        a[row] = fx_sat16(fx_rs(acc, shift), &k);
+        add_symbol(m, s, row, t);
+    if (s->own_h || s->own_c) {
+        t->sum[0] += own_product(m, s, row);
+        if (t->apart)
+            t->sum[1] += own_product(m, s, row + 1);
     }
-    return counted(m, &k);
 }
 
-/* The same of any sources. */
-static uint32_t affine_of_all(const uint8_t *blob, const vg_map *m,
-                              const sources *s, vg_sig *a)
+/* a[rows] = sat16(rs(b + W z, E - arg_exp)).  Returns the clamps that count. */
+static uint32_t affine(const vg_map *m, const sources *s, vg_sig *a)
 {
-    fx_clamps k = {0, 0};
+    uint32_t clamped = 0;
+    two_rows t;
 
     for (uint32_t row = 0; row < m->rows; row++) {
-        const int shift = exp_of(blob, m, row) - m->arg_exp;
+        const int shift = exp_of(s->blob, m, row) - m->arg_exp;
+        int64_t x;
         VG_ASSERT(shift >= 1 && shift <= 31);
-        a[row] = fx_sat16(fx_rs(accumulate(blob, m, s, row), shift), &k);
+        if (!(row & 1))
+            accumulate(m, s, row, &t);
+        x = fx_rs31(t.sum[row & 1], shift);
+        a[row] = fx_narrow(x);
+        if (a[row] != x && m->counts & (x < 0 ? VG_COUNT_LOW : VG_COUNT_HIGH))
+            clamped++;
     }
-    return counted(m, &k);
+    return clamped;
 }
 
 /* Gates n and m of a gru at once, for r acc_m joins acc_n: m reads h, which is
  * in z2.  r lies before a, the value of m, acc_m on q11, behind it.  Neither
  * acc is above 2^46 + 2^31, so that the sum is below 2^62. */
-static uint32_t affine_with_reset(const uint8_t *blob, const vg_map *n,
-                                  const sources *s, vg_sig *a)
+static uint32_t affine_with_reset(const vg_map *n, const sources *s, vg_sig *a)
 {
     const vg_map *m = n + 1;
-    fx_clamps harmless = {0, 0};
+    int64_t acc_m[2];
+    const uint8_t *w;
+    two_rows t;
 
     for (uint32_t row = 0; row < n->rows; row++, a++) {
-        const int e = exp_of(blob, n, row);
-        const int64_t acc_m =
-            bias_of(blob, m, row) +
-            dot(m, row_of(blob, m, row), 0, s->z2, m->columns);
-        const int64_t acc =
-            accumulate(blob, n, s, row) * VG_ONE + acc_m * *(a - n->rows);
-        *a = fx_sat16(fx_rs(acc, e + 2), &harmless);
-        a[n->rows] = fx_sat16(fx_rs(acc_m, e - 11), &harmless);
+        const int e = exp_of(s->blob, n, row), odd = row & 1;
+        if (!odd) {
+            add_products(&t, start(s->blob, m, row, &t), s->z2, m->columns);
+            acc_m[0] = t.sum[0];
+            acc_m[1] = t.sum[1];
+            w = start(s->blob, n, row, &t);
+            if (s->z1)
+                add_products(&t, w, s->z1, s->n1);
+            else
+                add_symbol(n, s, row, &t);
+        }
+        *a = fx_narrow(
+            fx_rs(t.sum[odd] * VG_ONE + acc_m[odd] * *(a - n->rows), e + 2));
+        a[n->rows] = fx_narrow(fx_rs(acc_m[odd], e - 11));
     }
     return 0;
-}
-
-typedef uint32_t mapping(const uint8_t *blob, const vg_map *m, const sources *s,
-                         vg_sig *a);
-
-static mapping *mapping_of(const sources *s)
-{
-    return s->n2 || s->symbol || s->own_h || s->own_c ? affine_of_all : affine;
 }
 
 /* ---- a layer -------------------------------------------------------- */
@@ -152,6 +161,7 @@ static void find_sources(const vg_run *r, const vg_layer *l, const vg_map *gate,
     const vg_sig *h = vg_run_r(r, l);
 
     memset(s, 0, sizeof *s);
+    s->blob = r->model->blob;
     s->z1 = vg_run_signals(r, l->z);
     s->n1 = l->n_in;
     s->z2 = h;
@@ -187,22 +197,21 @@ void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
 {
     const vg_cell *cell = &vg_cells[l->cell];
     vg_sig *to = vg_run_values(r);
-    const vg_map *gate = l->gate;
-    mapping *map = NULL;
+    uint32_t (*map)(const vg_map *, const sources *, vg_sig *) = affine;
 
-    for (const vg_map *end = gate + l->n_gates; gate < end; gate++) {
+    for (uint32_t k = 0; k < l->n_gates; k++) {
+        const vg_map *gate = &l->gate[k];
         sources s;
-        if (gate == l->gate + l->n_early) {
+        if (k == l->n_early) {
             r->saturated += cell->between(l, vg_run_values(r), vg_run_c(r, l),
                                           vg_run_r(r, l));
-            if (l->cell == VG_GRU) {
+            if (l->cell == VG_GRU) { /* the last two at once */
                 map = affine_with_reset;
-                end--;
+                k++;
             }
         }
         find_sources(r, l, gate, symbol, &s);
-        r->saturated +=
-            (map ? map : mapping_of(&s))(r->model->blob, gate, &s, to);
+        r->saturated += map(gate, &s, to);
         to += gate->rows;
     }
     r->saturated +=
@@ -242,13 +251,14 @@ void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
         return;
     }
     memset(&s, 0, sizeof s);
+    s.blob = r->model->blob;
     s.z1 = h;
     s.n1 = out->n_h;
     s.z2 = x->x;
     s.n2 = out->map.columns - out->n_h;
     if (!x->x && s.n2)
         s.symbol = x;
-    r->saturated += mapping_of(&s)(r->model->blob, &out->map, &s, logits);
+    r->saturated += affine(&out->map, &s, logits);
     switch (out->output) {
     case VG_LOGISTIC:
         for (uint32_t j = 0; j < n; j++)
