@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad.blob import pack, parse
-from pyvgrad.native import Core, Outcome, Rows, Run, linear
+from pyvgrad.native import linear
+from pyvgrad.native_core import Core, Outcome, Rows, Run
 from pyvgrad.qmodel import QModel
 from pyvgrad.signals import Signals, to_signals
 
@@ -33,7 +34,7 @@ class HostRunner:
         self._model = parse(blob)
         self._runs: dict[tuple[bool, bool], Run] = {}
         self.y_exp, self.logit_exp = self._model.y_exp, self._model.logit_exp
-        self._opened(False, False)
+        self.opened(logits=False, last=False)
 
     def y(self, x: NDArray[Any], *, last: bool = False) -> Signals:
         """Outputs (T, n_out) of all steps, or (n_out,) of the last; raw / 2^y_exp."""
@@ -58,13 +59,15 @@ class HostRunner:
         logits: bool = False,
         last: bool = False,
         threads: int = 1,
+        out: Signals | None = None,
     ) -> Signals:
         """Sequences x (N, T) or (N, T, n_in), to their ``lengths`` (N,), in one call.
 
         Returns y or logits, (N, T, n_out), zero behind the ends, or (N, n_out).  Raw x
-        in one piece are not copied; ``threads`` share the sequences.
+        in one piece are not copied; ``threads`` share the sequences.  With ``out``, of
+        that shape and in one piece, it is written there, and not behind the ends.
         """
-        return self._ask(x, lengths, logits, last, threads=threads)
+        return self._ask(x, lengths, logits, last, threads=threads, out=out)
 
     def many(
         self, xs: Sequence[NDArray[Any]], *, logits: bool, last: bool = False
@@ -86,24 +89,29 @@ class HostRunner:
         logits: bool,
         last: bool,
         *,
-        fresh: bool = True,
-        threads: int = 1,
+        out: Signals | None = None,
+        **how: Any,
     ) -> Signals:
         rows = Rows.of(self._signals(x), lengths)
-        y = self._run(rows, logits, last, fresh=fresh, threads=threads).y
-        return y if last else y.reshape(*x.shape[:2], -1)
+        shape = (*x.shape[: 1 if last else 2], self._model.shape.n_out)
+        if out is not None and (out.shape != shape or not out.flags.c_contiguous):
+            raise ValueError(f"out is {out.shape}, not {shape} in one piece")
+        flat = None if out is None else out.reshape(-1, shape[-1])
+        y = self._run(rows, logits, last, out=flat, **how).y
+        return y.reshape(shape) if out is None else out
 
     def _run(self, rows: Rows, logits: bool, last: bool, **how: Any) -> Outcome:
         if not rows.steps.all():
             raise ValueError("a sequence has a step at least")
-        run = self._opened(logits, last)
+        run = self.opened(logits=logits, last=last)
         rows = replace(rows, x=_dense(rows.x, run.model))
         return run.batch(rows, every=not last, **how)
 
     def _signals(self, x: NDArray[Any]) -> NDArray[Any]:
         return to_signals(self._model, x)[0] if x.dtype.kind == "f" else x
 
-    def _opened(self, logits: bool, last: bool) -> Run:
+    def opened(self, *, logits: bool, last: bool) -> Run:
+        """The run of the model's y or logits, of every step or the last."""
         if (logits, last) not in self._runs:
             blob = _seen(self._model, logits, last)
             self._runs[logits, last] = Run(self._core, blob)

@@ -12,7 +12,8 @@ from test_core import signals
 
 from pyvgrad.blob import pack
 from pyvgrad.intmodel import IntModel, NumpyExecutor
-from pyvgrad.native import Core, HostExecutor, Rows, Run
+from pyvgrad.native import HostExecutor
+from pyvgrad.native_core import Core, Rows, Run
 from pyvgrad.native_run import HostRunner
 
 lengths_of = st.lists(st.integers(0, 9), max_size=7)
@@ -111,6 +112,20 @@ def test_a_batch_refuses_other_lengths(lengths, says):
     runner = HostRunner(pack(model))
     with pytest.raises(ValueError, match=says):
         runner.batch(np.zeros((3, 4, 3), np.int16), lengths)
+
+
+def test_a_batch_is_written_where_asked_and_nowhere_behind_the_ends():
+    model = random_qmodel(np.random.default_rng(2), n_in=3)
+    runner, x = HostRunner(pack(model)), padded(model, 1, [3, 1, 2])
+    y = runner.batch(x, [3, 1, 2])
+    out = np.full_like(y, 77)
+    assert runner.batch(x, [3, 1, 2], out=out) is out
+    behind = np.arange(3) >= np.array([3, 1, 2])[:, None]
+    assert (out[behind] == 77).all()
+    assert (out[~behind] == y[~behind]).all()
+    for wrong in (out[:2], out.astype(np.int32), np.asfortranarray(out)):
+        with pytest.raises(ValueError, match="out is"):
+            runner.batch(x, out=wrong)
 
 
 def test_a_batch_in_one_piece_is_not_copied():
