@@ -13,11 +13,9 @@ from pyvgrad.cells import CELLS
 from pyvgrad.cli_io import Json, answer
 from pyvgrad.emulated import CORES
 from pyvgrad.host_times import host_row
-from pyvgrad.icount import SEQUENCE, bench_blob, bench_step, bench_training, bench_whole
+from pyvgrad.icount import SIZES, bench_blob, bench_row
 from pyvgrad.learning import METHODS
 from pyvgrad.progress import Reporter
-
-SIZES = ((8, 8), (32, 32), (28, 64))  # n_in and n of one layer
 
 
 def bench(
@@ -61,16 +59,15 @@ def bench(
     cores = ["host"] if on == "host" else _listed("--on", on, CORES)
     cells = _listed("--cell", cell or "lstm", tuple(CELLS))
     models = [blobs.read(path)] if path is not None else list(_layers(cells))
+    learner = (method or "tbptt") if train else None
     rows: list[dict[str, Any]] = []
     with Reporter() as says:
         for k, blob in enumerate(models):
             for core in cores:
                 says.update("bench", len(rows), len(models) * len(cores))
-                if core == "host":
-                    rows.append(host_row(blob))
-                else:
-                    does = (method or "tbptt") if train else None
-                    rows.append(_row(blob, core, does))
+                timed = core == "host"
+                row = host_row(blob) if timed else bench_row(blob, core, learner)
+                rows.append(row)
             says.update("bench", (k + 1) * len(cores), len(models) * len(cores))
     answer({"rows": rows}, as_json, _table(rows, HOST if on == "host" else COUNTED))
     return 0
@@ -89,31 +86,6 @@ def _layers(cells: list[str]) -> Iterator[bytes]:
         for n_in, n in SIZES:
             for bits in (16, 8):
                 yield bench_blob(cell, n_in, n, bits)
-
-
-def _row(blob: bytes, core: str, method: str | None) -> dict[str, Any]:
-    """A blob on a core: running it, or training it by a method."""
-    model = blobs.parse(blob)
-    if method is None and model.shape.whole:
-        call, steps = bench_whole(blob, core), SEQUENCE
-    elif method is None:
-        call, steps = bench_step(blob, core), 1
-    else:
-        call, steps = bench_training(blob, core, method), SEQUENCE
-    count = round(call.instructions / steps)
-    return {
-        "on": core,
-        "cell": "+".join(q.layer.cell for q in model.layers),
-        "n_in": model.shape.n_in,
-        "n": sum(q.layer.n for q in model.layers),
-        "weight_bits": model.weight_bits,
-        "does": method or "run",
-        "macs_per_step": model.macs,
-        "instructions_per_step": count,
-        "per_mac": round(count / model.macs, 3),
-        "loads_per_mac": round(call.loads / steps / model.macs, 3),
-        "stack_bytes": call.stack,
-    }
 
 
 COUNTED = {

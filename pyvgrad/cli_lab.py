@@ -26,6 +26,7 @@ _LABS = {
     "new-class": "a model learns a new speaker from a few sequences, in integers",
     "recalibration": "a sensor is changed or turned, and the model learns it",
     "quantization": "what 8 bits cost, and what training for them gains",
+    "instructions": "what a step takes on Cortex-M, counted, and what others need",
     "onnx-suite": "the onnx package's own tests of recurrent nodes on the C core",
 }
 
@@ -58,8 +59,8 @@ def lab(
     """
     if name not in _LABS:
         raise ValueError(f"there is no lab {name!r}; known: {', '.join(_LABS)}")
-    drawn = ("learning", "quantization")
-    if name not in drawn and any(v is not None for v in (only, seeds, first_seed)):
+    asked = any(v is not None for v in (only, seeds, first_seed))
+    if name in ("underflow", "onnx-suite") and asked:
         raise ValueError(f"{name} draws nothing and has no --only, no --seeds")
     if name == "underflow":
         from pyvgrad.underflow_page import run as run_underflow
@@ -69,6 +70,11 @@ def lab(
         from pyvgrad.onnx_suite import run as run_suite
 
         found = run_suite(out)
+    elif name == "instructions":
+        from pyvgrad.instructions import run as run_instructions
+
+        with Reporter() as says:
+            found = run_instructions(out, full=full, says=says.update)
     elif name == "quantization":
         if full or only is not None:
             raise ValueError("quantization has no --full and no --only")

@@ -26,7 +26,8 @@ class Device(Executor):
 
     ``on`` is m0, m3, m4, m7, m33 or m55 (emulated by QEMU; the firmware is built
     when needed), native (the same program on the host) or a serial port.  A blob
-    that the RAM cannot hold goes into the flash of an emulated board.
+    that the RAM cannot hold, or not beside a whole sequence, goes into the flash of an
+    emulated board.
 
     Every call raises DeviceError when a tool is missing or the board is silent,
     gone or not understood; none waits for ever.
@@ -34,7 +35,7 @@ class Device(Executor):
 
     def __init__(self, blob: bytes, on: str) -> None:
         """Load the blob and reset.  BlobError if the core refuses it."""
-        self.name = on
+        self.name, self._in_flash = on, False
         self._board = Board(on)
         try:
             told = sizes_told(self._open(blob))
@@ -48,13 +49,20 @@ class Device(Executor):
             raise
 
     def _open(self, blob: bytes) -> str:
-        """Send the blob, or put it into flash if that is the only way."""
+        """Send the blob, or put it into flash if that is or was the only way."""
+        if self._in_flash:
+            return self._open_flash(blob)
         try:
             self._board.load(blob)
             return self._board.ask("open")
         except RefusalError as refusal:
             if refusal.reason != "memory" or self.name not in MACHINES:
                 raise self._board.explained(refusal) from None
+        return self._open_flash(blob)
+
+    def _open_flash(self, blob: bytes) -> str:
+        """Start the emulated board again, the blob in its flash."""
+        self._in_flash = True
         self._board.restart_with(blob)
         try:
             return self._board.ask("flash")
@@ -90,7 +98,7 @@ class Device(Executor):
         if not len(x):
             raise ValueError("a whole sequence has a step at least")
         before = self.state
-        y, logits = self._pass(x)
+        y, logits = self._pass(x, self._blob)
         after = self.state
         if len(y) > len(logits) and self._shape.output == "linear":
             logits = y.copy()
@@ -99,22 +107,21 @@ class Device(Executor):
             plain = linear(self._blob)
             self._open(plain)
             self.state = crc(plain).to_bytes(4, "little") + before[4:]
-            logits, _ = self._pass(x)
+            logits, _ = self._pass(x, plain)
             self._open(self._blob)
             self.state = after
         return y, logits, np.frombuffer(after, np.uint8)[np.newaxis] if states else None
 
-    def _pass(self, x: Signals) -> tuple[Signals, Signals]:
-        """All y that the mode means, and the logits of the last; (., n_out) both."""
-        try:
-            self._board.ask(f"sequence {len(x)}")
-        except RefusalError as refusal:
-            if refusal.reason != "memory":
-                raise
+    def _pass(self, x: Signals, blob: bytes) -> tuple[Signals, Signals]:
+        """All y that the mode means, and the logits of the last; (., n_out) both.
+
+        ``blob`` is the one that is open.
+        """
+        if not self._announced(x) and not self._announced_without(blob, x):
             raise DeviceError(
                 f"a whole sequence of {len(x)} steps needs more RAM than {self.name} "
                 "has for it: give it a shorter one, or fewer cells"
-            ) from None
+            )
         rows = len(x) if self._shape.mode == "sequence" else 1
         if 4 * self.n_out * (rows + 1) > LONGEST - 64:  # in hexadecimal, on one line
             raise DeviceError(
@@ -124,6 +131,25 @@ class Device(Executor):
         self._board.send("input", x.astype("<i2").tobytes())
         y, logits = map(_signals, self._board.ask("whole").split())
         return y.reshape(-1, self.n_out), logits.reshape(1, self.n_out)
+
+    def _announced(self, x: Signals) -> bool:
+        """Whether there is room for a sequence, which then may be sent."""
+        try:
+            self._board.ask(f"sequence {len(x)}")
+        except RefusalError as refusal:
+            if refusal.reason != "memory":
+                raise
+            return False
+        return True
+
+    def _announced_without(self, blob: bytes, x: Signals) -> bool:
+        """The same once the blob has left the RAM of an emulated board, if it can."""
+        if self.name not in MACHINES or self._in_flash or x.nbytes > self._board.ram:
+            return False
+        before = self.state
+        self._open_flash(blob)
+        self.state = before
+        return self._announced(x)
 
     @property
     def state(self) -> bytes:

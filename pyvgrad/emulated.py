@@ -58,6 +58,12 @@ def _command(core: str, flags: Sequence[str]) -> list[str]:
     ]
 
 
+def compiler_version() -> str:
+    """Version of arm-none-eabi-gcc; DeviceError when it is missing."""
+    require(ARM + "gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    return _run(ARM + "gcc", "-dumpfullversion").strip()
+
+
 def _digest(command: list[str], sources: Sequence[Path], version: str) -> str:
     headers = sorted([*LIB.rglob("*.h"), *_PLATFORM.rglob("*.ld")])
     total = hashlib.sha256(json.dumps([command, version]).encode())
@@ -87,9 +93,9 @@ def build(
     files = core_sources() if sources is None else list(sources)
     if not all(path.is_file() for path in files):
         raise DeviceError("the core's C files are not here: install from a checkout")
-    require(ARM + "gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    version = compiler_version()
     command = _command(core, flags)
-    name = _digest(command, files, _run(ARM + "gcc", "-dumpfullversion"))[:16]
+    name = _digest(command, files, version)[:16]
     folder = FIRMWARE / ".pio" / "counted"
     image = folder / f"{core}-{name}.elf"
     if not image.is_file():

@@ -28,7 +28,16 @@ BUILD_SECONDS = 300  # a build needs a few
 FLASH_SECONDS = 1800  # the first one downloads some 100 MB
 KEPT_FILES = 64  # images and maps
 ARM = "arm-none-eabi-"
-RUNNING = {"blob", "cells", "layer", "lut", "run", "text", "walk"}  # objects of C
+RUNNING = {
+    "blob",
+    "cells",
+    "layer",
+    "lut",
+    "run",
+    "text",
+    "walk",
+    "whole",
+}  # objects of C
 PLATFORMIO_SETTINGS = {
     "PLATFORMIO_CORE_DIR": str(ROOT / ".platformio"),
     "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",

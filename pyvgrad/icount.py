@@ -7,6 +7,7 @@ sequence: forward, backward and, at its end or at every step, the update.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from pyvgrad.quantize import quantize
 from pyvgrad.signals import Signals
 
 SEQUENCE = 16  # steps
+SIZES = ((8, 8), (32, 32), (28, 64))  # n_in and n of a layer
 WARM_STEPS = 7  # before the one that counts: the state is no longer zero
 
 
@@ -186,6 +188,34 @@ def bench_training(
     target = rng.integers(0, top, form).astype(np.int16)
     x = x.reshape(2, SEQUENCE, shape.n_in)
     return count_training(blob, learn, x, target, core, flags)[0][-1]
+
+
+def bench_row(blob: bytes, core: str, method: str | None = None) -> dict[str, Any]:
+    """What ``pyvgrad bench`` says of a blob on a core: running, or a method learning.
+
+    Raises as ``bench_step``, ``bench_whole`` and ``bench_training``.
+    """
+    model = parse(blob)
+    if method is None and model.shape.whole:
+        call, steps = bench_whole(blob, core), SEQUENCE
+    elif method is None:
+        call, steps = bench_step(blob, core), 1
+    else:
+        call, steps = bench_training(blob, core, method), SEQUENCE
+    count = round(call.instructions / steps)
+    return {
+        "on": core,
+        "cell": "+".join(q.layer.cell for q in model.layers),
+        "n_in": model.shape.n_in,
+        "n": sum(q.layer.n for q in model.layers),
+        "weight_bits": model.weight_bits,
+        "does": method or "run",
+        "macs_per_step": model.macs,
+        "instructions_per_step": count,
+        "per_mac": round(count / model.macs, 3),
+        "loads_per_mac": round(call.loads / steps / model.macs, 3),
+        "stack_bytes": call.stack,
+    }
 
 
 def _checked(call: Call) -> int:

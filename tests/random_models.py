@@ -62,13 +62,14 @@ def random_layer(
 
 
 def random_layers(rng, n_in, n_layers, whole, **fixed) -> list[Layer]:
-    """Draw layers; ``whole``: in both directions, at least one reversed."""
+    """Draw layers; ``whole``: at least one reversed, or all in the way it names."""
     layers: list[Layer] = []
     below = n_in
     for k in range(n_layers):
         ways = ["forward"]
         if whole:
             ways = ["reverse", "both"] + ["forward"] * (k > 0)
+            ways = [whole] if isinstance(whole, str) else ways
         way = str(rng.choice(ways)) if whole else "forward"
         names = ("forward-half", "reverse-half") if way == "both" else (way,)
         group = [random_layer(rng, below, direction=d, **fixed) for d in names]
@@ -180,11 +181,11 @@ def random_qmodel(
     initial_state: bool | None = None,
     sections: bool = True,
     extreme: bool = False,
-    whole: bool = False,
+    whole: bool | str = False,
 ) -> QModel:
     """Draw a model.  ``extreme``: every weight, bias and initial state at its limit.
 
-    ``whole``: a layer is reversed.
+    ``whole``: a layer is reversed; ``reverse`` or ``both``: every layer is.
     """
     if n_in is None:
         n_in = int(rng.integers(1, 6))

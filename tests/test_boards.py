@@ -10,14 +10,18 @@ import sys
 import termios
 import time
 
+import numpy as np
 import pytest
+from random_models import random_qmodel, random_signals
 from tiny_model import TinyModel
 
 from pyvgrad import cli, firmware, link
-from pyvgrad.device import MACHINES
+from pyvgrad.blob import pack
+from pyvgrad.device import MACHINES, Device
 from pyvgrad.device_train import DeviceTrainer
 from pyvgrad.errors import DeviceError
 from pyvgrad.header import header
+from pyvgrad.intmodel import NumpyExecutor
 from pyvgrad.learning import Learn
 from pyvgrad.native_train import HostTrainer
 
@@ -199,6 +203,20 @@ class Wire(link.ProgramChannel):
             while fcntl.ioctl(self._in, termios.FIONREAD, bytes(4)) != bytes(4):
                 time.sleep(1e-4)
             super().send(data[k : k + 16])
+
+
+def test_the_arduino_port_takes_whole_sequences_in_short_lines(stand_in, monkeypatch):
+    monkeypatch.setattr("pyvgrad.board._start", lambda *_: Wire([stand_in]))
+    rng = np.random.default_rng(2)
+    fixed = {"cell": "gru", "n_layers": 1, "n_in": 3, "mode": "sequence"}
+    blob = pack(random_qmodel(rng, whole="both", output="softmax", **fixed))
+    x = random_signals(rng, (70, 3))
+    want = NumpyExecutor(blob).run(x, states=True)
+    with Device(blob, "/dev/tty7") as there:
+        got = there.run(x, states=True)
+        assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+        with pytest.raises(DeviceError, match="1000 steps needs more RAM than /dev"):
+            there.run(np.zeros((1000, 3), np.int16))
 
 
 def test_the_arduino_port_learns_on_a_stand_in_of_the_core(stand_in, monkeypatch):

@@ -12,27 +12,12 @@ import onnx
 import pytest
 from random_models import random_qmodel
 
-from pyvgrad import cli, firmware
+from pyvgrad import firmware
 from pyvgrad.blob import pack, parse
 from pyvgrad.dequantize import dequantize
 from pyvgrad.errors import DeviceError
 from pyvgrad.native import HostExecutor
 from pyvgrad.onnx_export import export_float
-
-
-@pytest.fixture
-def pyvgrad(monkeypatch, capsys, tmp_path):
-    """Run a command in tmp_path: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["pyvgrad", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -10,24 +10,8 @@ import numpy as np
 import pytest
 from onnx_graphs import STYLES, Net, export
 
-from pyvgrad import cli
 from pyvgrad.blob import parse
 from pyvgrad.executors import Model
-
-
-@pytest.fixture
-def pyvgrad(monkeypatch, capsys, tmp_path):
-    """Run a command in tmp_path: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["pyvgrad", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
 
 
 @pytest.fixture

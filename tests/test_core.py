@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import qmodels, random_qmodel, random_signals
+from tool_modules import load
 
 from pyvgrad import state
 from pyvgrad.blob import crc, pack
@@ -23,16 +24,10 @@ from pyvgrad.blob_format import encode_fields
 from pyvgrad.cells import CELLS, Layer
 from pyvgrad.intmodel import IntModel
 
-FIRMWARE = Path(__file__).parents[1] / "firmware"
-LIB = FIRMWARE / "lib" / "vgrad"
-SOURCES = sorted(LIB.glob("src/*.c"))
-HEADERS = sorted(LIB.glob("*/*.h"))
-API = re.findall(
-    r"^[^ #/*\n].*\b(vg_\w+)\(", (LIB / "include/vgrad.h").read_text(), re.M
-)
-INCLUDE = [f"-I{LIB / 'include'}", f"-I{LIB / 'src'}"]
-CORES = ("m0", "m3", "m4", "m7", "m33", "m55")
-ARM = "arm-none-eabi-"
+linked = load("linked")
+SOURCES, INCLUDE, API = linked.SOURCES, linked.INCLUDE, linked.API
+CORES, ARM = linked.CORES, linked.ARM
+HEADERS = sorted(linked.LIB.glob("*/*.h"))
 
 needs_arm = pytest.mark.skipif(
     not shutil.which(ARM + "gcc"), reason="arm-none-eabi-gcc is not installed"
@@ -178,122 +173,18 @@ def test_public_header_is_cxx_and_strict_c99_by_itself(tmp_path):
 # ---- what compilers make of them -------------------------------------------
 
 
-@cache
-def machine_flags():
-    """Flags of each core, as the emulated boards state them."""
-    boards = (
-        json.loads(path.read_text())["build"]
-        for path in FIRMWARE.glob("platform/armqemu/boards/*.json")
-    )
-    return {
-        b["cpu"].removeprefix("cortex-"): b["machine_flags"].split() for b in boards
-    }
-
-
-# Calls through pointers: names of the functions that make them, and of their callees.
-POINTERS = {
-    "vg_layer_step": r"affine\w*|\w+_(unit|between)",
-    "vg_readout_step": r"affine\w*",
-    "lstm_unit": r"lstm_h_\w+",
-    "vg_slots_save": "",  # the caller's own
-}
-
-
-class Firmware:
-    """The whole library for one core: objects, and all of it linked."""
-
-    def __init__(self, place, core):
-        machine = ["-mthumb", *machine_flags()[core]]
-        size = ["-std=c99", "-Os", "-ffunction-sections", "-fdata-sections"]
-        self.objects = [place / f"{path.stem}.o" for path in SOURCES]
-        for path, made in zip(SOURCES, self.objects, strict=True):
-            own = [*INCLUDE, "-fstack-usage", "-c", path, "-o", made]
-            output(ARM + "gcc", *machine, *size, *own)
-        self.elf = place / "all.elf"
-        roots = [f"-Wl,-u,{name}" for name in API]
-        link = ["-nostartfiles", "-specs=nano.specs", f"-Wl,-e,{API[0]}", *roots]
-        output(ARM + "gcc", *machine, *link, *self.objects, "-o", self.elf)
-        self.frames = {}
-        for made in self.objects:
-            for line in made.with_suffix(".su").read_text().splitlines():
-                where, size, kind = line.split("\t")
-                assert kind == "static", line  # no alloca, no variable array
-                name = where.split(":")[-1]
-                self.frames[name] = max(int(size), self.frames.get(name, 0))
-        self.listing = text(ARM + "objdump", "-d", "--no-show-raw-insn", self.elf)
-        self.graph = self.calls()
-
-    def symbols(self, *options):
-        """(type, name) of the objects' symbols."""
-        lines = text(ARM + "nm", "-P", *options, *self.objects).splitlines()
-        return [(w[1], w[0]) for w in map(str.split, lines) if len(w) > 1]
-
-    def linked(self):
-        """Names in the linked program."""
-        lines = text(ARM + "nm", "-P", self.elf).splitlines()
-        return {line.split()[0] for line in lines}
-
-    def sections(self):
-        """Bytes of the objects' sections, by the first part of their names."""
-        found = {}
-        for line in text(ARM + "size", "-A", *self.objects).splitlines():
-            if line.startswith("."):
-                name, size = line.split()[:2]
-                kind = "." + name.split(".")[1]
-                found[kind] = found.get(kind, 0) + int(size)
-        return found
-
-    def calls(self):
-        """Callees by function, of the linked program.
-
-        A jump to another function counts as a call; what one through a pointer can
-        call is in POINTERS.
-        """
-        graph, here = {}, ""
-        for line in self.listing.splitlines():
-            if match := re.match(r"[0-9a-f]+ <(.+)>:$", line):
-                here = match[1]
-                graph.setdefault(here, set())
-            elif match := re.search(r"\t(b\S*)\t.*<([^+>]+)>", line):
-                if match[1] in ("bl", "blx") or match[2] != here:
-                    graph[here].add(match[2])
-            elif re.search(r"\tblx?\tr\d|\tbx\t(r\d|ip)", line):
-                graph[here].add(f"pointer of {here}")
-        for here, callees in POINTERS.items():
-            found = {f for f in graph if re.fullmatch(callees, f)}
-            graph[f"pointer of {here}"] = found
-        return graph
-
-    def frame(self, function):
-        """Bytes of stack that a function takes for itself."""
-        if function in self.frames or function.startswith("pointer of "):
-            return self.frames.get(function, 0)
-        body = re.search(
-            rf"<{re.escape(function)}>:\n(.*?)(\n\n|$)", self.listing, re.S
-        )
-        total = 0
-        for registers in re.findall(r"\t(?:push|stmdb\tsp!,)\S*\t?\{(.*)\}", body[1]):
-            for part in registers.split(","):
-                first, _, last = part.strip().partition("-")
-                total += 4 * (int(last[1:]) - int(first[1:]) + 1 if last else 1)
-        return total + sum(map(int, re.findall(r"\tsub\S*\tsp, #(\d+)", body[1])))
-
-    def depth(self, function, path=()):
-        """The most stack below a call of a function; refuses recursion."""
-        assert function not in path, f"recursion: {path}, {function}"
-        below = (self.depth(f, (*path, function)) for f in self.graph[function])
-        return self.frame(function) + max(below, default=0)
-
-
 @pytest.fixture(scope="module", params=CORES)
 def firmware(request, tmp_path_factory):
-    return Firmware(tmp_path_factory.mktemp(request.param), request.param)
+    """The whole library for one core, all of vgrad.h linked."""
+    place = tmp_path_factory.mktemp(request.param)
+    library = linked.compile_library(place, request.param, ["-Os"])
+    return linked.Program(library, place / "all.elf")
 
 
 @needs_arm
 def test_library_needs_only_integer_helpers_and_moves_of_memory(firmware):
-    outside = {name for kind, name in firmware.symbols("-u")}
-    outside -= {name for _, name in firmware.symbols("--defined-only")}
+    outside = {name for kind, name in firmware.library.symbols("-u")}
+    outside -= {name for _, name in firmware.library.symbols("--defined-only")}
     integer = r"__aeabi_(l(mul|asr|lsr|lsl|div|divmod|cmp)|ul(div|divmod|cmp)"
     integer += r"|u?i(div|divmod))"
     memory = r"(__aeabi_)?mem(cpy|set|cmp|move|clr)[48]?"
@@ -304,7 +195,7 @@ def test_library_needs_only_integer_helpers_and_moves_of_memory(firmware):
 
 @needs_arm
 def test_whole_linked_library_has_no_float_and_no_heap(firmware):
-    names = firmware.linked()
+    names = firmware.names
     assert set(API) <= names
     forbidden = (
         r"__aeabi_[fd]|__aeabi_\w*2[fd]\b|__\w*[sdt]f[23si]|.*alloc|_?free|_?sbrk"
@@ -315,15 +206,17 @@ def test_whole_linked_library_has_no_float_and_no_heap(firmware):
 
 @needs_arm
 def test_library_has_nothing_writable_and_static(firmware):
-    sizes = firmware.sections()
+    sizes = firmware.library.sections()
     assert sizes[".text"] > 0
     assert {k: n for k, n in sizes.items() if n and k in (".data", ".bss")} == {}
-    assert [s for s in firmware.symbols() if s[0] in "dDbBcC"] == []
+    assert [s for s in firmware.library.symbols() if s[0] in "dDbBcC"] == []
 
 
 @needs_arm
 def test_global_names_have_the_librarys_prefixes(firmware):
-    names = [n for kind, n in firmware.symbols("--extern-only", "--defined-only")]
+    names = [
+        n for kind, n in firmware.library.symbols("--extern-only", "--defined-only")
+    ]
     assert names
     assert [n for n in names if not n.startswith("vg_")] == []
 
@@ -344,7 +237,7 @@ STACK_OF_A_STEP = {"m0": 344, "m3": 288, "m4": 288, "m7": 288, "m33": 288, "m55"
 @needs_arm
 def test_stack_of_a_step_is_bounded(firmware, request, record_property):
     core = request.node.callspec.id
-    sizes = firmware.sections()
+    sizes = firmware.library.sections()
     depths = {name: firmware.depth(name) for name in API}
     record_property("stack", depths)
     print(f"\n{core}: stack of vg_run_step {depths['vg_run_step']}, all {depths}")
@@ -370,7 +263,7 @@ def struct_sizes(place, header, structs, tools="", flags=()):
 
 def assert_same_sizes(place, header, structs, core):
     """All else in an arena is int16 and int32 arrays, laid out in 32-bit offsets."""
-    flags = ["-mthumb", *machine_flags()[core]]
+    flags = ["-mthumb", *linked.machine_flags()[core]]
     host = struct_sizes(place, header, structs)
     assert struct_sizes(place, header, structs, ARM, flags) == host
 

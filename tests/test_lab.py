@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pyvgrad import cli, results_learning
+from pyvgrad import results_learning
 from pyvgrad.learn import Job, learn_one
 from pyvgrad.recipes import RECIPES, IntRecipe
 from pyvgrad.results_learning import ROWS, SHORT, arenas, learn_row, read, settings
 from pyvgrad.results_page import command, figures, learning_page
 
 PNG = b"\x89PNG\r\n"
-
-
-@pytest.fixture
-def pyvgrad(monkeypatch, capsys, tmp_path):
-    """Run a command in tmp_path: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["pyvgrad", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
 
 
 def row(integer, floats, **more):

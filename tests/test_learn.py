@@ -6,14 +6,12 @@ The seeds here are not those that recipes were found on (1000 and up).
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from data_wheels import MEASURED, has_data, tasks_of
 
-from pyvgrad import cli
 from pyvgrad.blob import crc, pack, parse
 from pyvgrad.files import Dataset
 from pyvgrad.learn import Encoder, Job, Teacher, learn_one, open_trainer, summary
@@ -39,21 +37,6 @@ SMALL = {"n_train": 20, "n_test": 20}
 def reber(**changes):
     recipe = replace(RECIPES["embedded-reber"], **changes)
     return Job(recipe, "embedded-reber", dict(SMALL))
-
-
-@pytest.fixture
-def pyvgrad(monkeypatch, capsys, tmp_path):
-    """Run a command in tmp_path: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["pyvgrad", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
 
 
 # ---- learning ------------------------------------------------------------

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from data_wheels import needs_data
 
-from pyvgrad import cli
 from pyvgrad.defaults import recipe_for
 from pyvgrad.solve import solve
 from pyvgrad.tasks import Outputs, gait, make_int_task, make_task, packaged
@@ -223,20 +221,6 @@ def test_float_and_integer_tasks_ask_the_same(name):
 
 
 # ---- the commands --------------------------------------------------------
-
-
-@pytest.fixture
-def pyvgrad(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["pyvgrad", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
 
 
 @needs_data

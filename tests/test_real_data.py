@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from data_wheels import needs_data
 
-from pyvgrad import cli, new_class, real_data, recalibration
+from pyvgrad import new_class, real_data, recalibration
 from pyvgrad.blob import pack, parse
 from pyvgrad.cells import Layer, Readout, Shape
 from pyvgrad.few import Few, all_right, share_right, teach
@@ -26,21 +25,6 @@ from pyvgrad.tasks import make_task
 from pyvgrad.tasks.recordings import Recordings, Sets
 
 PNG = b"\x89PNG\r\n"
-
-
-@pytest.fixture
-def pyvgrad(monkeypatch, capsys, tmp_path):
-    """Run a command in tmp_path: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["pyvgrad", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
 
 
 # ---- what is counted -----------------------------------------------------

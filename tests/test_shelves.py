@@ -30,7 +30,7 @@ SHELVES = [
     "onnx_run",
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount host_times",
-    "executors learn real_data",
+    "executors learn real_data instructions",
     "onnx_import_symbols onnx_import_file",
     "onnx_import_read onnx_import_weights",
     "onnx_import_cells onnx_import_ops",

@@ -8,10 +8,10 @@
 #define TINY_MODEL_STEPS
 #include "../tiny_model.h"
 
-enum { POOL = 640, LINE = 320 };
+enum { POOL = 1024, LINE = 320, MOST = 36 /* steps that fit */ };
 
 static struct protocol protocol;
-static uint32_t pool[POOL / 4];
+static uint32_t pool[POOL / 4 + 1]; /* one more: never written */
 static char heard[LINE];
 static uint32_t heard_len;
 
@@ -66,7 +66,8 @@ static int is_answer(const char *text)
 
 static void start(void)
 {
-    protocol_init(&protocol, pool, sizeof pool, LINE, hear);
+    pool[POOL / 4] = 0x5a5a5a5a;
+    protocol_init(&protocol, pool, POOL, LINE, hear);
 }
 
 static char *put_hex(char *at, uint32_t value, int digits)
@@ -76,6 +77,14 @@ static char *put_hex(char *at, uint32_t value, int digits)
     for (i = digits; i-- > 0; value >>= 4)
         at[i] = "0123456789abcdef"[value & 15u];
     return at + digits;
+}
+
+/* Write at, below 1000, over three digits. */
+static void put_place(char *digits, uint32_t at)
+{
+    digits[0] = (char)('0' + at / 100u);
+    digits[1] = (char)('0' + at / 10u % 10u);
+    digits[2] = (char)('0' + at % 10u);
 }
 
 static void send_blob(void)
@@ -88,9 +97,7 @@ static void send_blob(void)
     ask("1 load 264");
     for (i = 0; i < VG_MODEL_BLOB_SIZE; i += 8) {
         memcpy(line, "2 blob 000 ", 12);
-        line[7] = (char)('0' + i / 100u);
-        line[8] = (char)('0' + i / 10u % 10u);
-        line[9] = (char)('0' + i % 10u);
+        put_place(line + 7, i);
         for (k = 0, at = line + 11; k < 8; k++)
             at = put_hex(at, byte[i + k], 2);
         *at = '\0';
@@ -178,6 +185,7 @@ static void test_without_a_model_nothing_runs(void)
     static const char *const early[] = {
         "7 step 0000",  "7 trace 0000", "7 reset",     "7 save",
         "7 state 0 00", "7 restore",    "7 saturated", "7 scale 00000000",
+        "7 sequence 1", "7 input 0 00", "7 whole",
     };
     uint32_t i;
 
@@ -191,7 +199,7 @@ static void test_without_a_model_nothing_runs(void)
 static void test_memory_is_checked(void)
 {
     start();
-    ask("1 load 641");
+    ask("1 load 1025");
     TT_TRUE(is_answer("1 error memory"));
     protocol_init(&protocol, pool, VG_MODEL_BLOB_SIZE + 16, LINE, hear);
     send_blob();
@@ -270,6 +278,114 @@ static void test_a_session_gives_the_integers(void)
     TT_TRUE(is_answer("7 ok 0"));
 }
 
+static void open_tiny(void)
+{
+    start();
+    send_blob();
+    ask("3 open");
+}
+
+/* Hand over steps of x, one a line, over again behind the last. */
+static void send_x(uint32_t steps)
+{
+    uint32_t t, k;
+
+    for (t = 0; t < steps; t++) {
+        char line[64] = "5 input 000 ";
+        char *at = line + 12;
+
+        put_place(line + 8, 2u * N_IN * t);
+        for (k = 0; k < N_IN; k++) { /* the low byte first */
+            uint32_t x = (uint16_t)model_x[t % STEPS * N_IN + k];
+
+            at = put_hex(put_hex(at, x, 2), x >> 8, 2);
+        }
+        *at = '\0';
+        ask(line);
+        TT_TRUE(is_answer("5 ok"));
+    }
+}
+
+static void test_a_whole_sequence_gives_the_integers(void)
+{
+    static char want[LINE] = "6 ok ";
+    char *at = want + 5;
+    uint32_t k;
+
+    open_tiny();
+    ask("4 sequence 24");
+    TT_TRUE(is_answer("4 ok"));
+    send_x(STEPS);
+    for (k = 0; k < STEPS * N_OUT; k++)
+        at = put_hex(at, (uint16_t)model_y[k], 4);
+    *at = ' ';
+    memcpy(at + 1, at - 4 * N_OUT, 4 * N_OUT); /* logits: a linear readout */
+    ask("6 whole");
+    TT_TRUE(is_answer(want));
+    for (k = 0, at = want + 5; k < sizeof model_state; k++)
+        at = put_hex(at, model_state[k], 2);
+    *at = '\0';
+    ask("6 save");
+    TT_TRUE(is_answer(want));
+}
+
+static void test_a_whole_sequence_must_fit_in_ram(void)
+{
+    static const char *const many[] = {
+        "4 sequence 37",
+        "4 sequence 1000000",
+        "4 sequence 4294967295",
+    };
+    uint32_t i;
+
+    open_tiny();
+    ask("4 sequence 36");
+    TT_TRUE(is_answer("4 ok"));
+    send_x(MOST);
+    ask("6 whole");
+    TT_EQ(0, memcmp(heard, "6 ok ", 5));
+    TT_TRUE(pool[POOL / 4] == 0x5a5a5a5a);
+    for (i = 0; i < sizeof many / sizeof *many; i++) {
+        ask(many[i]);
+        TT_TRUE(is_answer("4 error memory"));
+        ask("5 input 0 00");
+        TT_TRUE(is_answer("5 error argument"));
+        ask("6 whole");
+        TT_TRUE(is_answer("6 error argument"));
+    }
+}
+
+static void test_only_a_sequence_that_came_whole_runs(void)
+{
+    static const char *const wrong[] = {
+        "9 input 0",
+        "9 input 1 01",
+        "9 input 0 0g",
+        "9 input 0 00010002000300040005000600", /* a byte too many */
+        "9 whole 1",
+        "9 whole",
+    };
+    uint32_t i;
+
+    open_tiny();
+    for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ask("4 sequence 2");
+        ask(wrong[i]);
+        TT_TRUE(is_answer("9 error argument"));
+    }
+    ask("4 sequence 2");
+    ask("5 input 0 0001000200030004000500");
+    TT_TRUE(is_answer("5 ok"));
+    ask("6 whole");
+    TT_TRUE(is_answer("6 error argument"));
+    ask("5 input 11 06");
+    TT_TRUE(is_answer("5 ok"));
+    ask("6 whole");
+    TT_EQ(0, memcmp(heard, "6 ok ", 5));
+    ask("6 whole"); /* its x is not kept */
+    TT_TRUE(is_answer("6 error argument"));
+}
+
 int main(void)
 {
     tt_begin(board_write);
@@ -282,5 +398,8 @@ int main(void)
     TT_RUN(test_a_wrong_blob_is_refused_by_the_core);
     TT_RUN(test_only_a_whole_state_is_restored);
     TT_RUN(test_a_session_gives_the_integers);
+    TT_RUN(test_a_whole_sequence_gives_the_integers);
+    TT_RUN(test_a_whole_sequence_must_fit_in_ram);
+    TT_RUN(test_only_a_sequence_that_came_whole_runs);
     return tt_end();
 }

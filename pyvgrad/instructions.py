@@ -1,0 +1,239 @@
+"""Counted instructions of layers as a page and its figures, beside what others need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pyvgrad.cells import CELLS
+from pyvgrad.emulated import CORES, compiler_version
+from pyvgrad.files import make_folder, write_bytes
+from pyvgrad.icount import SEQUENCE, SIZES, bench_blob, bench_row
+from pyvgrad.lab import Lab, table
+
+FIGURES = "instructions.json"
+TOLERANCE = 0.02  # a count may differ from its recorded figure by this share
+COMMAND = "pyvgrad lab instructions --full -o docs/results"
+_HELD_CORES = ("m0", "m3", "m4")
+_SMALL, _MIDDLE = SIZES[:2]
+
+
+class Place(NamedTuple):
+    """A layer and a core to count on; ``does`` is run or a method of learning."""
+
+    on: str
+    does: str
+    cell: str
+    n_in: int
+    n: int
+    weight_bits: int
+
+
+class Peers(NamedTuple):
+    """Instructions that others need for a step of an LSTM layer; 0: not measured.
+
+    Counted in the same way, at their commits of mid-2026, by arm gcc 12.2 -O2.
+    """
+
+    on: str
+    n_in: int
+    n: int
+    cmsis_s16: int  # CMSIS-NN, int8 weights and int16 signals
+    cmsis_s8: int  # CMSIS-NN, all int8
+    onnx2c: int  # float
+    plain: int  # C in float
+
+
+PEERS = (
+    Peers("m4", 8, 8, 8_103, 7_077, 5_199, 5_847),
+    Peers("m4", 32, 32, 41_899, 35_159, 41_226, 54_769),
+    Peers("m4", 28, 64, 99_100, 82_195, 107_970, 145_332),
+    Peers("m33", 32, 32, 41_935, 35_322, 0, 54_663),
+    Peers("m7", 32, 32, 41_155, 34_946, 0, 52_582),
+    Peers("m3", 32, 32, 59_859, 44_300, 932_807, 958_450),
+    Peers("m0", 32, 32, 499_711, 92_874, 2_023_585, 2_055_935),
+)
+# (core, n_in, n): plain C with SGD and KANN with RMSprop, both in float, a MAC of a
+# step forward; None: not measured.
+TRAINING_PEERS: dict[tuple[str, int, int], tuple[float, float | None]] = {
+    ("m4", 8, 8): (22.1, 51.4),
+    ("m4", 32, 32): (15.7, 20.5),
+    ("m3", 32, 32): (259, 301),
+    ("m0", 32, 32): (561, None),
+}
+
+
+def held() -> Iterator[Place]:
+    """Yield the places whose counts a test holds to the recorded figures."""
+    for core in _HELD_CORES:
+        for cell in ("lstm", "gru"):
+            for bits in (16, 8):
+                for n_in, n in (_SMALL, _MIDDLE):
+                    yield Place(core, "run", cell, n_in, n, bits)
+                yield Place(core, "tbptt", cell, *_SMALL, bits)
+    yield Place("m4", "tbptt", "lstm", *_MIDDLE, 16)
+
+
+def every() -> Iterator[Place]:
+    """Yield the places of the whole page."""
+    for cell in CELLS:
+        for n_in, n in SIZES:
+            for bits in (16, 8):
+                for core in CORES:
+                    yield Place(core, "run", cell, n_in, n, bits)
+    for cell in CELLS:
+        for n_in, n in (_SMALL, _MIDDLE):
+            for core in _HELD_CORES:
+                yield Place(core, "tbptt", cell, n_in, n, 16)
+
+
+def count(place: Place) -> dict[str, Any]:
+    """The row of ``pyvgrad bench`` for a place; raises as ``bench_row``."""
+    blob = bench_blob(place.cell, place.n_in, place.n, place.weight_bits)
+    return bench_row(blob, place.on, None if place.does == "run" else place.does)
+
+
+def place_of(row: dict[str, Any]) -> Place:
+    """The place that a row was counted at."""
+    return Place(*(row[key] for key in Place._fields))
+
+
+def run(folder: Path, *, full: bool, says: Callable[[str, int, int], None]) -> Lab:
+    """Count, and write instructions.md and .json into ``folder``.
+
+    Not ``full``: only the places that a test holds.
+    """
+    places = list(dict.fromkeys([*every(), *held()] if full else held()))
+    rows = []
+    for k, place in enumerate(places):
+        says("instructions", k, len(places))
+        rows.append(count(place))
+    says("instructions", len(places), len(places))
+    figures = {"compiler": compiler_version(), "rows": rows}
+    make_folder(folder)
+    files = [folder / "instructions.md", folder / FIGURES]
+    for file, text in zip(files, (page(figures), _json(figures)), strict=True):
+        write_bytes(file, text.encode())
+    lines = [
+        f"{p.on} {p.does} {p.cell} {p.n_in}x{p.n} w{p.weight_bits}: "
+        f"{row['instructions_per_step']:,} instructions a step"
+        for p, row in ((place_of(row), row) for row in rows)
+        if p in set(held())
+    ]
+    return Lab(rows, files, lines)
+
+
+def _json(figures: dict[str, Any]) -> str:
+    """A row on a line, so that a change is one line of a diff."""
+    rows = ",\n  ".join(json.dumps(row) for row in figures["rows"])
+    compiler = json.dumps(figures["compiler"])
+    return f'{{\n "compiler": {compiler},\n "rows": [\n  {rows}\n ]\n}}\n'
+
+
+# ---- the page ------------------------------------------------------------
+
+
+def page(figures: dict[str, Any]) -> str:
+    """instructions.md, of the figures of instructions.json."""
+    rows = {place_of(row): row for row in figures["rows"]}
+    full = set(every()) <= set(rows)
+    lines = [
+        "# Instructions",
+        "",
+        f"Written by `{COMMAND if full else 'pyvgrad lab instructions'}`; the figures "
+        f"are in `{FIGURES}`, and `pyvgrad bench` counts any of them, or a blob of "
+        "your own.",
+        "",
+        "Executed instructions of one layer without a readout, random weights, "
+        f"counted exactly in unicorn; arm gcc {figures['compiler']} -O2, full tables. "
+        "They are the same on every machine and are not cycles: one load of many "
+        "registers counts once (`loads_per_mac` is beside it), and on a core without "
+        "a fast multiplier a product takes longer than it counts. M55 is not here: "
+        "unicorn has no MVE.",
+        "",
+        "## A step of an LSTM, and what others need",
+        "",
+        *_beside_peers(rows),
+        "",
+        "## Learning by TBPTT, and what others need",
+        "",
+        f"SGD with clipping over {SEQUENCE} steps, batch 1: forward, backward and "
+        "update, by the products of a weight and a signal of the steps forward.",
+        "",
+        *_learning_beside_peers(rows),
+    ]
+    for title, does, bits in (
+        ("Every cell, a step, int16 weights", "run", 16),
+        ("Every cell, a step, int8 weights", "run", 8),
+        ("Every cell, learning by TBPTT, a step's share", "tbptt", 16),
+    ):
+        lines += ["", f"## {title}", "", *_by_cell(rows, does, bits)]
+    return "\n".join(lines) + "\n"
+
+
+Rows = dict[Place, dict[str, Any]]
+
+
+def _beside_peers(rows: Rows) -> list[str]:
+    head = ["core", "n_in x n", "CMSIS-NN s16", "CMSIS-NN s8", "onnx2c, float"]
+    head += ["plain C, float", "**w16**", "**w8**", "s16 / w16", "s16 / w8", "s8 / w8"]
+    cells = []
+    for p in PEERS:
+        found = [rows.get(Place(p.on, "run", "lstm", p.n_in, p.n, b)) for b in (16, 8)]
+        w16, w8 = (row and row["instructions_per_step"] for row in found)
+        peers = (p.cmsis_s16, p.cmsis_s8, p.onnx2c, p.plain)
+        ratios = ((p.cmsis_s16, w16), (p.cmsis_s16, w8), (p.cmsis_s8, w8))
+        cells.append(
+            [
+                *(p.on, f"{p.n_in} x {p.n}", *(f"{n:,}" if n else "-" for n in peers)),
+                *(f"**{n:,}**" if n else "-" for n in (w16, w8)),
+                *(f"{theirs / ours:.2f}" if ours else "-" for theirs, ours in ratios),
+            ]
+        )
+    return [
+        *table(head, cells),
+        "",
+        "w16 and w8 are this core's, with int16 and int8 weights and int16 signals. "
+        "The last three columns say how many times more CMSIS-NN needs; **below 1 it "
+        "needs less.** Its s16 has int8 weights and int16 signals, so w8 has the same "
+        "widths and w16 has weights twice as fine; its s8 has int8 signals too, "
+        "which nothing here has. The floats were built for M4, M7 and M33 with their "
+        "FPU.",
+    ]
+
+
+def _learning_beside_peers(rows: Rows) -> list[str]:
+    cells = []
+    for (core, n_in, n), (plain, kann) in TRAINING_PEERS.items():
+        row = rows.get(Place(core, "tbptt", "lstm", n_in, n, 16))
+        ours = row["per_mac"] if row else None
+        cells.append(
+            [
+                *(core, f"{n_in} x {n}", f"{plain:g}", f"{kann:g}" if kann else "-"),
+                f"**{ours:.1f}**" if ours else "-",
+                f"{plain / ours:.2f}" if ours else "-",
+            ]
+        )
+    head = ["core", "n_in x n", "plain C, float, SGD", "KANN, float, RMSprop"]
+    return table([*head, "**int16**", "plain C / int16"], cells)
+
+
+def _by_cell(rows: Rows, does: str, bits: int) -> list[str]:
+    found = [p for p in rows if (p.does, p.weight_bits) == (does, bits)]
+    cores = [core for core in CORES if any(p.on == core for p in found)]
+    layers = dict.fromkeys((p.cell, p.n_in, p.n) for p in found)
+    cells = []
+    for cell, n_in, n in layers:
+        here = [rows.get(Place(core, does, cell, n_in, n, bits)) for core in cores]
+        counts = [
+            f"{row['instructions_per_step']:,} ({row['per_mac']:.2f})" if row else "-"
+            for row in here
+        ]
+        cells.append([cell, f"{n_in} x {n}", *counts])
+    return [
+        "Instructions, and in brackets by the products of a step forward.",
+        "",
+        *table(["cell", "n_in x n", *cores], cells),
+    ]

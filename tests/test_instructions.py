@@ -1,0 +1,93 @@
+"""The recorded instruction counts hold, and the page is made of them."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyvgrad import cli, instructions
+from pyvgrad.emulated import compiler_version
+
+FOLDER = Path(__file__).parents[1] / "docs" / "results"
+RECORDED = json.loads((FOLDER / instructions.FIGURES).read_text("utf-8"))
+ROWS = {instructions.place_of(row): row for row in RECORDED["rows"]}
+
+needs_recorded_compiler = pytest.mark.skipif(
+    not shutil.which("arm-none-eabi-gcc") or compiler_version() != RECORDED["compiler"],
+    reason=f"the counts are those of arm-none-eabi-gcc {RECORDED['compiler']}",
+)
+
+
+def name(place):
+    return "-".join(map(str, place))
+
+
+@needs_recorded_compiler
+@pytest.mark.parametrize("place", list(instructions.held()), ids=name)
+def test_count_is_within_2_percent_of_its_recorded_figure(place):
+    recorded = ROWS[place]["instructions_per_step"]
+    found = instructions.count(place)["instructions_per_step"]
+    off = found / recorded - 1
+    assert abs(off) <= instructions.TOLERANCE, (
+        f"{found:,} instructions a step, {off:+.1%} of the recorded {recorded:,}; "
+        f"if that is meant, record it: {instructions.COMMAND}"
+    )
+
+
+def test_places_held_are_of_three_cores_two_cells_two_sizes_and_both_weights():
+    places = list(instructions.held())
+    for key, values in {
+        "on": {"m0", "m3", "m4"},
+        "does": {"run", "tbptt"},
+        "cell": {"lstm", "gru"},
+        "n": {8, 32},
+        "weight_bits": {8, 16},
+    }.items():
+        assert {getattr(place, key) for place in places} == values
+    assert len(set(places)) == len(places)
+
+
+def test_every_place_of_the_page_is_recorded_once():
+    places = [instructions.place_of(row) for row in RECORDED["rows"]]
+    assert len(set(places)) == len(places)
+    assert set(places) == {*instructions.every(), *instructions.held()}
+
+
+def test_the_page_is_made_of_the_recorded_figures():
+    assert (FOLDER / "instructions.md").read_text("utf-8") == instructions.page(
+        RECORDED
+    )
+
+
+@needs_recorded_compiler
+def test_the_command_counts_and_writes_the_page_and_its_figures(
+    monkeypatch, tmp_path, capsys
+):
+    [*places] = [p for p in instructions.held() if name(p).startswith("m3-run-lstm-8")]
+    monkeypatch.setattr(instructions, "held", lambda: iter(places))
+    words = ["pyvgrad", "lab", "instructions", "-o", str(tmp_path), "--json"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    answer = json.loads(capsys.readouterr().out)
+    written = json.loads((tmp_path / instructions.FIGURES).read_text("utf-8"))
+    assert end.value.code == 0
+    assert written["rows"] == answer["rows"]
+    assert [instructions.place_of(row) for row in answer["rows"]] == places
+    assert len(places) == 2
+    page = (tmp_path / "instructions.md").read_text("utf-8")
+    assert page == instructions.page(written)
+    assert [Path(file).name for file in answer["files"]] == [
+        "instructions.md",
+        instructions.FIGURES,
+    ]
+
+
+def test_a_place_not_counted_is_a_dash_and_the_rest_stays():
+    page = instructions.page({"compiler": "1.2.3", "rows": RECORDED["rows"][:1]})
+    count = RECORDED["rows"][0]["instructions_per_step"]
+    assert f"| {count:,} (" in page
+    assert "| **-** |" not in page
+    assert "Written by `pyvgrad lab instructions`;" in page

@@ -1,0 +1,161 @@
+"""Flash and stack of linked programs: what is in them, how deep, and the page."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from tool_modules import load
+
+from pyvgrad.emulated import compiler_version
+from pyvgrad.firmware import RUNNING
+from pyvgrad.icount import bench_blob, bench_row
+
+linked, sizes = load("linked"), load("sizes")
+
+FOLDER = Path(__file__).parents[1] / "docs" / "results"
+RECORDED = json.loads((FOLDER / sizes.FIGURES).read_text("utf-8"))
+TOLERANCE = 0.02  # of a recorded figure
+BUILDS = [("m0", "-Os", "small"), ("m4", "-O2", "full")]
+
+needs_arm = pytest.mark.skipif(
+    not shutil.which(linked.ARM + "gcc"), reason="arm-none-eabi-gcc is not installed"
+)
+
+
+@pytest.fixture(scope="module", params=BUILDS, ids="".join)
+def build(request, tmp_path_factory):
+    """(core, optimization, tables), and the programs linked of that build."""
+    core, optimization, tables = request.param
+    place = tmp_path_factory.mktemp(core)
+    flags = [optimization, *sizes.TABLES[tables]]
+    library = linked.compile_library(place, core, flags)
+    return request.param, {
+        name: linked.Program(library, place / f"{name}.elf", calls)
+        for name, calls in sizes.PROGRAMS.items()
+    }
+
+
+def defined(objects):
+    """Names that objects define, local ones too."""
+    lines = linked.output(linked.ARM + "nm", "-P", "--defined-only", *objects)
+    words = (line.split() for line in lines.splitlines())
+    return {w[0] for w in words if len(w) > 1 and not w[0].startswith("$")}
+
+
+def only_for_learning(library):
+    """{source: names that it defines and no source of running does}."""
+    runs = [p for p in library.objects if p.stem in RUNNING | {"whole"}]
+    return {
+        p.stem: defined([p]) - defined(runs) for p in library.objects if p not in runs
+    }
+
+
+@needs_arm
+def test_a_program_that_only_runs_links_nothing_of_learning(build):
+    _, programs = build
+    learning = only_for_learning(programs["run"].library)
+    assert {"tbptt", "rtrl97", "update", "gradient", "train"} <= set(learning)
+    assert all(learning.values())
+    names = set().union(*learning.values())
+    assert names & programs["run"].names == set()
+
+
+@needs_arm
+def test_a_program_that_learns_links_both_methods_and_the_update(build):
+    _, programs = build
+    learning = only_for_learning(programs["learn"].library)
+    for source in ("tbptt", "rtrl97", "update", "gradient", "train"):
+        assert learning[source] & programs["learn"].names, source
+
+
+@needs_arm
+def test_nothing_writable_is_linked(build):
+    for program in build[1].values():
+        found = linked.sections(program.elf)
+        assert {k: n for k, n in found.items() if n and k in (".data", ".bss")} == {}
+
+
+@needs_arm
+@pytest.mark.parametrize("build", BUILDS[1:], ids="".join, indirect=True)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "lstm97"])
+def test_no_step_of_the_emulated_core_goes_deeper_than_the_call_graph(build, cell):
+    (core, *_), programs = build  # of -O2 and full tables, as the emulated core
+    blob = bench_blob(cell, 4, 8, 8)
+    for name, method in (("run", None), ("learn", "tbptt")):
+        bound = max(map(programs[name].depth, sizes.STEPS[name]))
+        found = bench_row(blob, core, method)["stack_bytes"]
+        assert bound / 2 <= found <= bound
+
+
+@needs_arm
+def test_a_call_through_a_pointer_that_nobody_names_is_refused(build, monkeypatch):
+    program = build[1]["run"]
+    others = {k: v for k, v in linked.POINTERS.items() if k != "vg_layer_step"}
+    monkeypatch.setattr(linked, "POINTERS", others)
+    again = linked.Program(program.library, program.elf, sizes.RUNS)
+    with pytest.raises(ValueError, match="vg_layer_step calls what POINTERS"):
+        again.depth("vg_run_step")
+    monkeypatch.setattr(linked, "POINTERS", {**others, "vg_layer_step": "none"})
+    with pytest.raises(ValueError, match="vg_layer_step calls nothing that"):
+        linked.Program(program.library, program.elf, sizes.RUNS)
+
+
+@needs_arm
+def test_flash_and_stack_are_within_2_percent_of_the_recorded_figures(build):
+    key, programs = build
+    if compiler_version() != RECORDED["compiler"]:
+        pytest.skip(f"the sizes are those of gcc {RECORDED['compiler']}")
+    recorded = {
+        row["program"]: row
+        for row in RECORDED["programs"]
+        if (row["on"], row["optimization"], row["tables"]) == key
+    }
+    for name, calls in sizes.PROGRAMS.items():
+        row, program = recorded[name], programs[name]
+        for what, found in (
+            ("flash_bytes", program.flash()),
+            ("step_stack_bytes", max(map(program.depth, sizes.STEPS[name]))),
+            ("stack_bytes", max(map(program.depth, calls))),
+        ):
+            assert abs(found / row[what] - 1) <= TOLERANCE, (
+                f"{what} of {name} is {found:,}, recorded {row[what]:,}; "
+                f"if that is meant, record it: {sizes.COMMAND}"
+            )
+
+
+def test_arenas_are_the_recorded_ones():
+    assert sizes.arenas() == RECORDED["arenas"], f"record it: {sizes.COMMAND}"
+
+
+def test_the_page_is_made_of_the_recorded_figures():
+    assert (FOLDER / "sizes.md").read_text("utf-8") == sizes.page(RECORDED)
+    keys = {(r["on"], r["optimization"], r["tables"]) for r in RECORDED["programs"]}
+    assert len(keys) == len(linked.CORES) * 4
+    assert len(RECORDED["programs"]) == 2 * len(keys)
+
+
+@needs_arm
+def test_json_is_one_object_of_the_cores_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(sizes, "OPTIMIZATIONS", ("-Os",))
+    monkeypatch.setattr(sys, "argv", ["sizes.py", "--on", "m3", "--json"])
+    assert sizes.main() == 0
+    rows = json.loads(capsys.readouterr().out)["programs"]
+    flash = {(r["tables"], r["program"]): r["flash_bytes"] for r in rows}
+    assert {row["on"] for row in rows} == {"m3"}
+    assert len(flash) == len(rows) == 4
+    for program in sizes.PROGRAMS:
+        assert flash["small", program] < flash["full", program]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["--on", "m5"], "--on takes m0"), (["--on", "m4", "-o", "x"], "every core")],
+)
+def test_a_bad_choice_is_refused_in_one_sentence(words, says, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sizes.py", *words])
+    with pytest.raises(SystemExit) as end:
+        sizes.main()
+    assert end.value.code == 2
+    assert says in capsys.readouterr().err
