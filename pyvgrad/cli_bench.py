@@ -12,6 +12,7 @@ from pyvgrad import blob as blobs
 from pyvgrad.cells import CELLS
 from pyvgrad.cli_io import Json, answer
 from pyvgrad.emulated import CORES
+from pyvgrad.host_times import host_row
 from pyvgrad.icount import SIZES, bench_blob, bench_row
 from pyvgrad.learning import METHODS
 from pyvgrad.progress import Reporter
@@ -22,9 +23,9 @@ def bench(
         Path | None,
         typer.Argument(metavar="M.vg", help="A blob; else layers of three sizes."),
     ] = None,
-    on: Annotated[str, typer.Option("--on", help=f"{', '.join(CORES)}, or all.")] = (
-        "m4"
-    ),
+    on: Annotated[
+        str, typer.Option("--on", help=f"{', '.join(CORES)}, all, or host: times.")
+    ] = "m4",
     cell: Annotated[
         str | None, typer.Option(help=f"Without M.vg: {', '.join(CELLS)}, or all.")
     ] = None,
@@ -36,7 +37,7 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Count the instructions of a time step, exactly, on emulated cores.
+    """Count the instructions of a time step, exactly, on emulated cores; or time it.
 
     The core is compiled by arm-none-eabi-gcc -O2 and runs seeded inputs; per_mac is by
     the products of a weight and a signal in a step forward.  With --train a step is
@@ -44,12 +45,18 @@ def bench(
     clipping; so it is, forward alone, where a layer is reversed.  Loads are registers
     loaded from memory, which one instruction may do for many.  Instructions are not
     cycles.
+
+    On the host the way of a step is timed, in nanoseconds: the core alone, a batch
+    from Python, one step a call, and the same model in onnxruntime and PyTorch where
+    they are installed; ratios are to the core, medians of pairs.
     """
     if method is not None and not (train and method in METHODS):
         raise ValueError(f"--method is {' or '.join(METHODS)}, and for --train")
     if path is not None and cell is not None:
         raise ValueError("give a blob M.vg, or --cell, not both")
-    cores = _listed("--on", on, CORES)
+    if on == "host" and train:
+        raise ValueError("--on host times running; leave --train out")
+    cores = ["host"] if on == "host" else _listed("--on", on, CORES)
     cells = _listed("--cell", cell or "lstm", tuple(CELLS))
     models = [blobs.read(path)] if path is not None else list(_layers(cells))
     learner = (method or "tbptt") if train else None
@@ -58,9 +65,11 @@ def bench(
         for k, blob in enumerate(models):
             for core in cores:
                 says.update("bench", len(rows), len(models) * len(cores))
-                rows.append(bench_row(blob, core, learner))
+                timed = core == "host"
+                row = host_row(blob) if timed else bench_row(blob, core, learner)
+                rows.append(row)
             says.update("bench", (k + 1) * len(cores), len(models) * len(cores))
-    answer({"rows": rows}, as_json, _lines(rows))
+    answer({"rows": rows}, as_json, _table(rows, HOST if on == "host" else COUNTED))
     return 0
 
 
@@ -79,19 +88,30 @@ def _layers(cells: list[str]) -> Iterator[bytes]:
                 yield bench_blob(cell, n_in, n, bits)
 
 
-def _lines(rows: list[dict[str, Any]]) -> list[str]:
-    names = {
-        "on": "on",
-        "does": "does",
-        "cell": "cell",
-        "n_in": "n_in",
-        "n": "n",
-        "weight_bits": "bits",
-        "instructions_per_step": "a step",
-        "per_mac": "a MAC",
-        "loads_per_mac": "loads a MAC",
-        "stack_bytes": "stack",
-    }
+COUNTED = {
+    "on": "on",
+    "does": "does",
+    "cell": "cell",
+    "n_in": "n_in",
+    "n": "n",
+    "weight_bits": "bits",
+    "instructions_per_step": "a step",
+    "per_mac": "a MAC",
+    "loads_per_mac": "loads a MAC",
+    "stack_bytes": "stack",
+}
+HOST = {key: COUNTED[key] for key in ("on", "does", "cell", "n_in", "n", "weight_bits")}
+
+
+def _table(rows: list[dict[str, Any]], names: dict[str, str]) -> list[str]:
+    """Rows in columns; of times on the host, one line a way."""
+    if "ns" in rows[0]:
+        names = names | {"way": "way", "of": "ns a step", "ratio": "to the core"}
+        rows = [
+            row | {"way": way, "of": ns, "ratio": row["ratios"][way]}
+            for row in rows
+            for way, ns in row["ns"].items()
+        ]
     table = [list(names.values())]
     table += [[_plain(row[key]) for key in names] for row in rows]
     widths = [max(len(row[k]) for row in table) for k in range(len(names))]

@@ -222,11 +222,9 @@ def run(
     with Model(blob, on) as executor:
         signals = executor.signals(data.x)
         warn_clamped(executor.clamped, strict, inputs)
-        for n, end in enumerate(data.lengths):
-            executor.reset()
-            y = executor.run_raw(signals[n, :end])
-            raw[n if last else (n, slice(int(end)))] = y
-            saturated += executor.saturated
+        for n, (y, clamps) in enumerate(executor.run_all(signals, data.lengths)):
+            raw[n if last else (n, slice(len(y)))] = y
+            saturated += clamps
         clamped = executor.clamped
     write_npz(out, {"y": raw / 2.0**model.y_exp, "raw": raw})
     result = {

@@ -131,7 +131,7 @@ def _on_host(job: Job, says: Says) -> tuple[list[float], Result]:
 
     def progress(seed: int, point: Point) -> None:
         asked = HostRunner(trainers[0].blob())
-        right.append(float(np.mean([legal_win(asked, s) for s in strings])))
+        right.append(float(np.mean(legal_win.of(asked, strings))))
         _say(says, "host", job.recipe.limit, point)
 
     result = learn_one(job, SEED, progress, start)

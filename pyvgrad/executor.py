@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Self
+from collections.abc import Iterator
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from pyvgrad.signals import Signals, raw_signals
 
 NO_STEP = "a layer of the model is reversed: give it whole sequences, not single steps"
+
+
+class Passed(NamedTuple):
+    """What ``Executor.run`` gives for one sequence, and the clamps inside of it."""
+
+    y: Signals
+    logits: Signals
+    images: NDArray[np.uint8] | None
+    saturated: int
 
 
 class Executor(ABC):
@@ -51,6 +61,18 @@ class Executor(ABC):
         returns the y and logits that its mode means, (T, n_out) or (1, n_out), and one
         saved state, (1, state_size).
         """
+
+    def sequences(
+        self, x: Signals, lengths: ArrayLike | None = None, *, states: bool = False
+    ) -> Iterator[Passed]:
+        """Each of x (N, T, n_in) up to its end in ``lengths`` (N,), from the start.
+
+        Raises what ``run`` raises.
+        """
+        ends = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
+        for one, end in zip(x, ends, strict=True):
+            self.reset()
+            yield Passed(*self.run(one[: int(end)], states=states), self.saturated)
 
     @property
     @abstractmethod

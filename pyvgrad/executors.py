@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -107,7 +108,21 @@ class Model:
 
     def run_raw(self, x: ArrayLike) -> Signals:
         """As ``run`` on raw signals, int16."""
-        y = self._executor.run(narrowed(x))[0]
+        return self._meant(self._executor.run(narrowed(x))[0])
+
+    def run_all(
+        self, x: Signals, lengths: ArrayLike | None = None
+    ) -> Iterator[tuple[Signals, int]]:
+        """Sequences x (N, T, n_in), raw, up to their ``lengths`` (N,), each anew.
+
+        Of each, as ``run_raw``, and the clamps inside; on the host all are run in one
+        call of the core.
+        """
+        for passed in self._executor.sequences(x, lengths):
+            yield self._meant(passed.y), passed.saturated
+
+    def _meant(self, y: Signals) -> Signals:
+        """The y that the mode means, of (T, n_out) or (1, n_out)."""
         if self.ints.shape.mode == "sequence":
             return y
         if not len(y):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -55,6 +56,13 @@ class FloatAsked:
     def y(self, x: NDArray[Any], *, last: bool = False) -> NDArray[Any]:
         """As Asked.y; int64 on 2^-20."""
         return self._fixed(outputs(self._shape.readout, self._logits(x, last, True)))
+
+    def many(
+        self, xs: Sequence[NDArray[Any]], *, logits: bool, last: bool = False
+    ) -> list[NDArray[Any]]:
+        """As Asked.many."""
+        ask = self.logits if logits else self.y
+        return [ask(x, last=last) for x in xs]
 
     def _logits(self, x: NDArray[Any], last: bool, fresh: bool) -> NDArray[Any]:
         states = self._fresh if fresh else self._states

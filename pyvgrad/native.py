@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Iterator
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -11,53 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad.blob import pack, parse
-from pyvgrad.errors import BlobError, VgradError
-from pyvgrad.executor import Executor
+from pyvgrad.errors import BlobError
+from pyvgrad.executor import NO_STEP, Executor, Passed
+from pyvgrad.native_core import Core, Rows, Run
 from pyvgrad.signals import Signals, int32_counts, raw_signals
-
-
-def library() -> ModuleType:
-    """Load the compiled core.  VgradError where it was never built."""
-    try:
-        return importlib.import_module("pyvgrad._vgrad")
-    except ImportError as error:
-        raise VgradError(
-            f"the C core is not built ({error}); run: python tools/build_native.py, "
-            "or pip install the package again with a C compiler present"
-        ) from None
-
-
-class Core:
-    """A build of the core: its functions ``lib`` and cffi's view ``ffi`` of them."""
-
-    def __init__(self, module: ModuleType | None = None) -> None:
-        module = module or library()
-        self.ffi: Any = module.ffi
-        self.lib: Any = module.lib
-
-    def words(self, n: int) -> Any:
-        """Memory of n bytes, aligned for the core."""
-        return self.ffi.new("uint32_t[]", (n + 3) // 4)
-
-    def text(self, err: int) -> str:
-        """What a vg_err says."""
-        return str(self.ffi.string(self.lib.vg_err_text(err)).decode())
-
-    def check(self, err: int) -> int:
-        """The number itself; BlobError if it is a vg_err."""
-        if err < 0:
-            raise BlobError(f"the C core refuses this: {self.text(err)}")
-        return int(err)
-
-    def open(self, blob: bytes) -> tuple[Any, Any]:
-        """(memory with the blob, the vg_model on it); BlobError if it is refused.
-
-        The model is good as long as the memory is kept.
-        """
-        memory, model = self.words(len(blob)), self.ffi.new("vg_model *")
-        self.ffi.memmove(memory, blob, len(blob))
-        self.check(self.lib.vg_model_open(model, memory, len(blob)))
-        return memory, model
 
 
 def linear(blob: bytes) -> bytes:
@@ -84,16 +41,12 @@ class HostExecutor(Executor):
         core = Core(module)
         self._bytes, self._module = blob, module
         self._ffi, self._lib, self._check = core.ffi, core.lib, core.check
-        self._blob, self._model = core.open(blob)
-        self.arena_bytes = int(self._lib.vg_run_size(self._model))
+        self._opened = Run(core, blob)
+        self._model, self._run = self._opened.model, self._opened.run
+        self.arena_bytes = self._opened.bytes
         self.n_in, self.n_out = int(self._model.n_in), int(self._model.n_out)
         self.whole = bool(self._model.whole)
         self._linear: HostExecutor | None = None
-        self._arena = core.words(self.arena_bytes)
-        self._run = self._ffi.new("vg_run *")
-        self._check(
-            self._lib.vg_run_init(self._run, self._model, self._arena, self.arena_bytes)
-        )
 
     def _in(self, x: Signals) -> Any:
         return self._ffi.from_buffer("vg_sig[]", x)
@@ -102,6 +55,18 @@ class HostExecutor(Executor):
         """As in Executor."""
         self._lib.vg_run_reset(self._run)
 
+    def step(self, x: ArrayLike) -> tuple[Signals, Signals]:
+        """As in Executor."""
+        if self.whole:
+            raise ValueError(NO_STEP)
+        given = np.ascontiguousarray(raw_signals(x, self.n_in))
+        y = np.empty(self.n_out, np.int16)
+        self._lib.vg_run_step(
+            self._run, self._in(given), self._ffi.from_buffer("vg_sig[]", y)
+        )
+        inner = self._ffi.buffer(self._lib.vg_run_logits(self._run), 2 * self.n_out)
+        return y, np.frombuffer(inner, np.int16).copy()
+
     def run(
         self, x: ArrayLike, *, states: bool = False
     ) -> tuple[Signals, Signals, NDArray[np.uint8] | None]:
@@ -109,19 +74,39 @@ class HostExecutor(Executor):
         x = np.ascontiguousarray(raw_signals(x, -1, self.n_in))
         if self.whole:
             return self._run_whole(x, states)
-        y = np.empty((len(x), self.n_out), np.int16)
-        logits = np.empty_like(y)
-        images = np.empty((len(x), self._model.state_size), np.uint8)
-        lib, run, out = self._lib, self._run, self._ffi.new("vg_sig[]", self.n_out)
-        size = 2 * self.n_out
-        for t in range(len(x)):
-            lib.vg_run_step(run, self._in(x[t]), out)
-            y[t] = np.frombuffer(self._ffi.buffer(out), np.int16)
-            inner = self._ffi.buffer(lib.vg_run_logits(run), size)
-            logits[t] = np.frombuffer(inner, np.int16)
-            if states:
-                images[t] = np.frombuffer(self.state, np.uint8)
-        return y, logits, images if states else None
+        done = self._opened.batch(
+            Rows.of(x[np.newaxis]), every=True, fresh=False, logits=True, states=states
+        )
+        assert done.logits is not None
+        return done.y, done.logits, done.images
+
+    def sequences(
+        self,
+        x: Signals,
+        lengths: ArrayLike | None = None,
+        *,
+        states: bool = False,
+        threads: int = 1,
+    ) -> Iterator[Passed]:
+        """As in Executor, in one call before the first is given.
+
+        ``threads`` share the sequences; which one the executor then stands at the end
+        of is left open.
+        """
+        if self.whole:
+            yield from super().sequences(x, lengths, states=states)
+            return
+        signals = raw_signals(x, -1, -1, self.n_in)
+        rows = Rows.of(signals, lengths)
+        done = self._opened.batch(
+            rows, every=True, logits=True, states=states, threads=threads
+        )
+        assert done.logits is not None
+        for k, (begin, n) in enumerate(zip(rows.first, rows.steps, strict=True)):
+            steps = slice(int(begin), int(begin) + int(n))
+            images = None if done.images is None else done.images[steps]
+            clamps = int(done.saturated[k])
+            yield Passed(done.y[steps], done.logits[steps], images, clamps)
 
     def whole_bytes(self, steps: int) -> int:
         """Bytes of the buffer that a whole sequence of so many steps takes."""

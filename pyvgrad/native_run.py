@@ -1,16 +1,18 @@
-"""Many sequences through a blob in the C core: one call a sequence, for tests."""
+"""Many sequences through a blob in the C core: one call, for tests."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad.blob import pack, parse
-from pyvgrad.native import Core, linear
+from pyvgrad.native import linear
+from pyvgrad.native_core import Core, Outcome, Rows, Run
 from pyvgrad.qmodel import QModel
 from pyvgrad.signals import Signals, to_signals
 
@@ -30,12 +32,14 @@ class HostRunner:
     def __init__(self, blob: bytes, module: ModuleType | None = None) -> None:
         self._core = Core(module)
         self._model = parse(blob)
-        self._views: dict[tuple[bool, bool], _View] = {}
+        self._runs: dict[tuple[bool, bool], Run] = {}
         self.y_exp, self.logit_exp = self._model.y_exp, self._model.logit_exp
+        self.opened(logits=False, last=False)
 
     def y(self, x: NDArray[Any], *, last: bool = False) -> Signals:
         """Outputs (T, n_out) of all steps, or (n_out,) of the last; raw / 2^y_exp."""
-        return self._view(False, last).run(self._signals(x), fresh=True)
+        y: Signals = self._ask(x[np.newaxis], None, False, last)[0]
+        return y
 
     def logits(
         self, x: NDArray[Any], *, last: bool = False, fresh: bool = True
@@ -44,18 +48,74 @@ class HostRunner:
 
         Not ``fresh``: from the state that the call before with the same ``last`` left.
         """
-        return self._view(True, last).run(self._signals(x), fresh=fresh)
+        y: Signals = self._ask(x[np.newaxis], None, True, last, fresh=fresh)[0]
+        return y
+
+    def batch(
+        self,
+        x: NDArray[Any],
+        lengths: ArrayLike | None = None,
+        *,
+        logits: bool = False,
+        last: bool = False,
+        threads: int = 1,
+        out: Signals | None = None,
+    ) -> Signals:
+        """Sequences x (N, T) or (N, T, n_in), to their ``lengths`` (N,), in one call.
+
+        Returns y or logits, (N, T, n_out), zero behind the ends, or (N, n_out).  Raw x
+        in one piece are not copied; ``threads`` share the sequences.  With ``out``, of
+        that shape and in one piece, it is written there, and not behind the ends.
+        """
+        return self._ask(x, lengths, logits, last, threads=threads, out=out)
+
+    def many(
+        self, xs: Sequence[NDArray[Any]], *, logits: bool, last: bool = False
+    ) -> list[Signals]:
+        """As ``y`` or ``logits`` of each of these sequences, in one call."""
+        if not xs:
+            return []
+        x = self._signals(np.concatenate(xs))
+        steps = np.array([len(one) for one in xs])
+        first = np.cumsum(steps) - steps
+        rows = Rows(x, first.astype(np.uint32), steps.astype(np.uint32))
+        y = self._run(rows, logits, last).y
+        return list(y if last else np.split(y, first[1:]))
+
+    def _ask(
+        self,
+        x: NDArray[Any],
+        lengths: ArrayLike | None,
+        logits: bool,
+        last: bool,
+        *,
+        out: Signals | None = None,
+        **how: Any,
+    ) -> Signals:
+        rows = Rows.of(self._signals(x), lengths)
+        shape = (*x.shape[: 1 if last else 2], self._model.shape.n_out)
+        if out is not None and (out.shape != shape or not out.flags.c_contiguous):
+            raise ValueError(f"out is {out.shape}, not {shape} in one piece")
+        flat = None if out is None else out.reshape(-1, shape[-1])
+        y = self._run(rows, logits, last, out=flat, **how).y
+        return y.reshape(shape) if out is None else out
+
+    def _run(self, rows: Rows, logits: bool, last: bool, **how: Any) -> Outcome:
+        if not rows.steps.all():
+            raise ValueError("a sequence has a step at least")
+        run = self.opened(logits=logits, last=last)
+        rows = replace(rows, x=_dense(rows.x, run.model))
+        return run.batch(rows, every=not last, **how)
 
     def _signals(self, x: NDArray[Any]) -> NDArray[Any]:
-        signals = to_signals(self._model, x)[0] if x.dtype.kind == "f" else x
-        return np.ascontiguousarray(signals)
+        return to_signals(self._model, x)[0] if x.dtype.kind == "f" else x
 
-    def _view(self, logits: bool, last: bool) -> _View:
-        if (logits, last) not in self._views:
-            self._views[logits, last] = _View(
-                self._core, _seen(self._model, logits, last)
-            )
-        return self._views[logits, last]
+    def opened(self, *, logits: bool, last: bool) -> Run:
+        """The run of the model's y or logits, of every step or the last."""
+        if (logits, last) not in self._runs:
+            blob = _seen(self._model, logits, last)
+            self._runs[logits, last] = Run(self._core, blob)
+        return self._runs[logits, last]
 
 
 def _seen(model: QModel, logits: bool, last: bool) -> bytes:
@@ -66,58 +126,12 @@ def _seen(model: QModel, logits: bool, last: bool) -> bytes:
     return linear(blob) if logits else blob
 
 
-class _View:
-    """One blob, opened once, and a run of it."""
-
-    def __init__(self, core: Core, blob: bytes) -> None:
-        self._ffi, self._lib, self._check = core.ffi, core.lib, core.check
-        self._memory, self._model = core.open(blob)
-        size = int(core.lib.vg_run_size(self._model))
-        self._arena, self._run = core.words(size), core.ffi.new("vg_run *")
-        self._check(core.lib.vg_run_init(self._run, self._model, self._arena, size))
-        self._last = bool(self._model.mode)
-        self._n_in, self._n_out = int(self._model.n_in), int(self._model.n_out)
-
-    def run(self, x: NDArray[Any], fresh: bool) -> Signals:
-        """Outputs of x in the blob's mode.  ValueError for another shape or type."""
-        steps = len(x)
-        y = np.empty((steps, self._n_out)[self._last :], np.int16)
-        out = self._ffi.from_buffer("vg_sig[]", y)
-        if fresh:
-            self._lib.vg_run_reset(self._run)
-        if self._model.whole:
-            self._run_whole(self._dense(x), out)
-        elif x.dtype == np.uint16 and x.ndim == 1 and steps:
-            symbols = self._ffi.from_buffer("uint16_t[]", x)
-            if self._lib.vg_run_symbols(self._run, symbols, steps, out) < 0:
-                raise ValueError(f"a symbol is not below {self._n_in}")
-        elif x.dtype == np.int16 and x.ndim == 2 and x.shape[1] == self._n_in and steps:
-            signals = self._ffi.from_buffer("vg_sig[]", x)
-            self._lib.vg_run_steps(self._run, signals, steps, out)
-        else:
-            raise ValueError(self._refusal(x))
-        return y
-
-    def _dense(self, x: NDArray[Any]) -> NDArray[Any]:
-        """The one-hot signals of symbols."""
-        if x.dtype != np.uint16 or x.ndim != 1:
-            return x
-        if np.any(x >= self._n_in):
-            raise ValueError(f"a symbol is not below {self._n_in}")
-        dense = np.zeros((len(x), self._n_in), np.int16)
-        dense[np.arange(len(x)), x] = 1 << self._model.x_exp
-        return dense
-
-    def _run_whole(self, x: NDArray[Any], out: Any) -> None:
-        if x.dtype != np.int16 or x.ndim != 2 or x.shape[1] != self._n_in or not len(x):
-            raise ValueError(self._refusal(x))
-        size = self._check(self._lib.vg_run_whole_size(self._model, len(x)))
-        buf = self._ffi.new("uint32_t[]", size // 4)
-        signals = self._ffi.from_buffer("vg_sig[]", x)
-        self._check(self._lib.vg_run_whole(self._run, signals, len(x), out, buf, size))
-
-    def _refusal(self, x: NDArray[Any]) -> str:
-        return (
-            f"x is {x.dtype} {x.shape}, not uint16 symbols (T,) or int16 signals "
-            f"(T, {self._n_in})"
-        )
+def _dense(x: NDArray[Any], model: Any) -> NDArray[Any]:
+    """The one-hot signals of symbols, for a model that takes whole sequences."""
+    if x.dtype != np.uint16 or x.ndim != 1 or not model.whole:
+        return x
+    if np.any(x >= model.n_in):
+        raise ValueError(f"a symbol is not below {model.n_in}")
+    dense = np.zeros((len(x), model.n_in), np.int16)
+    dense[np.arange(len(x)), x] = 1 << model.x_exp
+    return dense

@@ -13,7 +13,7 @@ from pyvgrad.blob import parse
 from pyvgrad.errors import BlobError
 from pyvgrad.intloss import check_fit
 from pyvgrad.learning import PARTS, Counters, Learn, Trainer
-from pyvgrad.native import Core
+from pyvgrad.native_core import Core
 from pyvgrad.signals import narrowed, raw_signals
 
 _SOFTMAX, _E_ARG = 2, -1

@@ -173,12 +173,11 @@ def agree(
         watcher.start(name)
         count = _Count(name)
         with closing(opener(blob, name)) as executor:
-            for n, end in enumerate(ends):
-                executor.reset()
-                y, logits, images = executor.run(x[n, :end], states=True)
-                assert images is not None
-                watcher.output(name, n, y, logits)
-                count.compare(n, expected[n], _values(model, y, logits, images))
+            for n, got in enumerate(executor.sequences(x, ends, states=True)):
+                assert got.images is not None
+                watcher.output(name, n, got.y, got.logits)
+                values = _values(model, got.y, got.logits, got.images)
+                count.compare(n, expected[n], values)
             watcher.end(name, executor)
         counts.append(count)
     return Agreement(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyvgrad.native import library
+from pyvgrad.native_core import library
 
 UNDONE, TORN, DONE = "undone", "torn", "done"
 MARGIN = 512  # bytes before, between and behind the slots, which nobody may touch

@@ -200,15 +200,14 @@ def test_verify_against_the_float_model_reports_the_total_error(pyvgrad, model):
 
 
 def test_verify_exits_1_and_says_where_when_bits_differ(pyvgrad, model, monkeypatch):
-    honest = HostExecutor.run
+    honest = HostExecutor.sequences
 
-    def wrong(self, x, *, states=False):
-        y, logits, images = honest(self, x, states=states)
-        logits = logits.copy()
-        logits[-1, 1] ^= 1
-        return y, logits, images
+    def wrong(self, x, lengths, *, states=False):
+        for passed in honest(self, x, lengths, states=states):
+            passed.logits[-1, 1] ^= 1
+            yield passed
 
-    monkeypatch.setattr(HostExecutor, "run", wrong)
+    monkeypatch.setattr(HostExecutor, "sequences", wrong)
     args = ("verify", "M.vg", "--x", "X.npz", "--on", "host", "--json")
     code, out, _ = pyvgrad(*args)
     first = json.loads(out)["first"]

@@ -269,15 +269,15 @@ def test_an_interrupted_training_starts_no_further_build(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("executor", [HostExecutor, OnnxExecutor])
 def test_one_wrong_bit_is_exit_1(outcomes, command, monkeypatch, executor):
-    honest = executor.run
+    honest = executor.sequences
 
-    def wrong(self, x, *, states=False):
-        y, logits, images = honest(self, x, states=states)
-        y = y.copy()
-        y[0, 0] ^= 1
-        return y, logits, images
+    def wrong(self, x, lengths=None, *, states=False):
+        for passed in honest(self, x, lengths, states=states):
+            y = passed.y.copy()
+            y[0, 0] ^= 1
+            yield passed._replace(y=y)
 
-    monkeypatch.setattr(executor, "run", wrong)
+    monkeypatch.setattr(executor, "sequences", wrong)
     code, out = command("--on", "host,onnx")
     assert code == 1
     assert "models differ" in out

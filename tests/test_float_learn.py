@@ -330,6 +330,8 @@ def test_a_task_asks_float_weights_as_it_asks_a_blob():
     np.testing.assert_allclose(whole / 2**20, exact.logits, atol=1e-5)
     np.testing.assert_array_equal(asked.logits(x, last=True), whole[-1])
     np.testing.assert_allclose(asked.y(x) / 2**20, exact.y, atol=1e-5)
+    many = asked.many([x, x[:5]], logits=True, last=True)
+    np.testing.assert_array_equal(many, [whole[-1], whole[4]])
 
 
 def test_it_learns_and_says_when():

@@ -21,7 +21,7 @@ SHELVES = [
     "bounds rounded tasks optim grad signals state dequantize quantize blob_format "
     "onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
-    "link executor intwhole recipes intmethods float_tape float_traces "
+    "native_core link executor intwhole recipes intmethods float_tape float_traces "
     "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
     "qreport refine header onnx_layers native_run native_train intlearn long_run",
@@ -29,7 +29,7 @@ SHELVES = [
     "onnx_export recall firmware underflow real_models real_scores",
     "onnx_run",
     "board underflow_page emulated",
-    "accuracy device device_train live monitor icount",
+    "accuracy device device_train live monitor icount host_times",
     "executors learn real_data instructions",
     "onnx_import_symbols onnx_import_file",
     "onnx_import_read onnx_import_weights",

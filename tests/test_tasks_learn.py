@@ -6,6 +6,7 @@ from the papers, and with oracles that err in one place.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 
@@ -15,7 +16,7 @@ from data_wheels import MEASURED, tasks_of
 
 from pyvgrad.tasks import INT_TASKS, make_int_task, make_task
 from pyvgrad.tasks.data import int_from_arrays
-from pyvgrad.tasks.lesson import Lesson, within
+from pyvgrad.tasks.lesson import Lesson, Verdict, ask_fresh, class_wins, within
 from pyvgrad.tasks.reber import EMBEDDED_REBER, SYMBOLS, legal_next
 
 ONE = 1 << 14
@@ -37,6 +38,9 @@ class Oracle:
     def logits(self, x, *, last=False, fresh=True):
         self.fresh += fresh
         return self.y(x, last=last)
+
+    def many(self, xs, *, logits, last=False):
+        return [(self.logits if logits else self.y)(x, last=last) for x in xs]
 
 
 def rng(seed=0):
@@ -125,6 +129,10 @@ class Grammar:
                 rows[-1] = [100] * 7
         return np.array(rows, np.int16)
 
+    def many(self, xs, *, logits, last=False):
+        assert logits
+        return [self.logits(x, last=last) for x in xs]
+
     @staticmethod
     def legal(prefix):
         """By trying every continuation."""
@@ -164,6 +172,26 @@ def test_reber_sets_without_repetition_are_those_of_the_float_task():
         for row, n in zip(s.symbols, s.lengths, strict=True)
     ]
     assert strings == expected
+
+
+@pytest.mark.parametrize("wrong", [0, 2])
+@pytest.mark.parametrize("bad", [(), (0,), (5, 6), (0, 3, 700), (997, 998, 999)])
+def test_asking_many_at_once_has_the_verdict_of_one_after_the_other(wrong, bad):
+    drawn = itertools.count()
+
+    def draw(_):
+        return Lesson.at_end(np.array([0, next(drawn) % 1000], np.uint16), 1)
+
+    def answer(x):  # class 1, but of the bad ones
+        return one_hot([0, 0 if x[-1] in bad else 1], 2)
+
+    test = ask_fresh(draw, class_wins, n=1000, wrong=wrong)
+    verdict = test(Oracle(answer), rng())
+    if len(bad) <= wrong:
+        assert verdict == Verdict(True, 1000 - len(bad), 1000)
+    else:
+        asked = bad[wrong] + 1
+        assert verdict == Verdict(False, asked - wrong - 1, asked)
 
 
 def test_one_tie_in_one_string_is_a_no():

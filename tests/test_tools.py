@@ -56,7 +56,11 @@ def library(tmp_path):
 
 def test_variant_has_the_headers_declarations_and_the_defines(library, tmp_path):
     built = build_native.build(
-        tmp_path / "out", name="variant_a", lib_dir=library, defines=[("EXTRA", "5")]
+        tmp_path / "out",
+        name="variant_a",
+        lib_dir=library,
+        beside=None,
+        defines=[("EXTRA", "5")],
     )
     assert built.parent == tmp_path / "out"
     module = load(built, "variant_a")
@@ -65,17 +69,21 @@ def test_variant_has_the_headers_declarations_and_the_defines(library, tmp_path)
 
 
 def test_two_variants_live_in_one_process(library, tmp_path):
-    sound = build_native.build(tmp_path, name="variant_b", lib_dir=library)
+    sound = build_native.build(tmp_path, name="variant_b", lib_dir=library, beside=None)
     source = library / "src/answer.c"
     source.write_text(source.read_text().replace("+ EXTRA", "- EXTRA"))
-    broken = build_native.build(tmp_path, name="variant_c", lib_dir=library)
+    broken = build_native.build(
+        tmp_path, name="variant_c", lib_dir=library, beside=None
+    )
     assert load(sound, "variant_b").lib.answer() == 42
     assert load(broken, "variant_c").lib.answer() == 38
 
 
 def test_build_leaves_only_the_extension(library, tmp_path):
     out = tmp_path / "out"
-    built = build_native.build(out, name="package.variant_d", lib_dir=library)
+    built = build_native.build(
+        out, name="package.variant_d", lib_dir=library, beside=None
+    )
     assert list(out.iterdir()) == [built]
     assert not list(library.rglob("*.o"))
 
@@ -149,6 +157,7 @@ def test_untouched_checkout_needs_nothing(project):
         ("firmware/lib/vgrad/src/f.c", "build"),
         ("firmware/lib/vgrad/src/new.c", "build"),
         ("tools/build_native.py", "build"),
+        ("tools/batch.c", "build"),
         ("README.md", ""),
     ],
 )

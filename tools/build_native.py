@@ -1,7 +1,8 @@
 """Build pyvgrad._vgrad: the firmware library, seen through cffi.
 
-The declarations are the header's own lines between "cdef:" and "cdef end";
-there is no second copy to keep in step. Three ways in:
+The declarations are the header's own lines between "cdef:" and "cdef end", and so
+are those of batch.c, which only the binding has; there is no second copy to keep in
+step. Three ways in:
 
     pip install / pip wheel         NativeHook, called by hatchling
     python tools/build_native.py    rebuild the extension beside the package
@@ -19,10 +20,11 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parents[1]
 LIB = ROOT / "firmware" / "lib" / "vgrad"
+BATCH = Path(__file__).resolve().with_name("batch.c")
 
 
 def declarations(header: str) -> str:
-    """Return the part of vgrad.h that cffi reads.
+    """Return the part of vgrad.h, or of batch.c, that cffi reads.
 
     Raises ValueError when the two markers are not there, each once, in order.
     """
@@ -40,12 +42,14 @@ def build(
     *,
     name: str = "pyvgrad._vgrad",
     lib_dir: Path = LIB,
+    beside: Path | None = BATCH,
     defines: Sequence[tuple[str, str | None]] = (),
     extra_compile_args: Sequence[str] = (),
     extra_link_args: Sequence[str] = (),
 ) -> Path:
     """Compile the library in lib_dir as the module `name`; return its file.
 
+    `beside` is C code that only the binding has, with declarations of its own.
     The file goes straight into out_dir, also when the name has dots. A module
     of that name that another process has loaded stays whole: the new file
     replaces the old one in a single step.
@@ -53,9 +57,12 @@ def build(
     lib_dir = Path(lib_dir).resolve()
     ffi = FFI()
     ffi.cdef(declarations((lib_dir / "include" / "vgrad.h").read_text("utf-8")))
+    more = beside.read_text("utf-8") if beside else ""
+    if more:
+        ffi.cdef(declarations(more))
     ffi.set_source(
         name,
-        '#include "vgrad.h"',
+        '#include "vgrad.h"\n' + more,
         sources=[str(source) for source in sorted(lib_dir.glob("src/*.c"))],
         include_dirs=[str(lib_dir / "include")],
         define_macros=list(defines),
@@ -66,8 +73,8 @@ def build(
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(ffi.compile(tmpdir=scratch))
-        with tempfile.TemporaryDirectory(dir=out_dir, prefix=".build-") as beside:
-            os.replace(shutil.copy(built, beside), out_dir / built.name)
+        with tempfile.TemporaryDirectory(dir=out_dir, prefix=".build-") as near:
+            os.replace(shutil.copy(built, near), out_dir / built.name)
     return out_dir / built.name
 
 

@@ -55,14 +55,14 @@ class Result:
 
 
 def c_files() -> list[str]:
-    """Return the C files and headers of the firmware, build folders left out."""
+    """Return the C files and headers, build folders of the firmware left out."""
     found = [
         p
         for pattern in ("*.[ch]", "*.cpp")
         for p in FIRMWARE.rglob(pattern)
         if ".pio" not in p.parts
     ]
-    return [str(path) for path in sorted(found)]
+    return [str(path) for path in sorted([*found, *setup.ROOT.glob("tools/*.c")])]
 
 
 def machine_flags() -> dict[str, list[str]]:

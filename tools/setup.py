@@ -185,10 +185,11 @@ def wanted() -> dict[str, str]:
     """Return the stamp of an environment that is up to date with the checkout."""
     core = ROOT / "firmware" / "lib" / "vgrad"
     sources = [p for sub in ("include", "src") for p in core.glob(f"{sub}/*")]
+    tools = [ROOT / "tools" / name for name in ("build_native.py", "batch.c")]
     return {
         "place": str(ROOT),
         "project": digest([ROOT / "pyproject.toml"]),
-        "core": digest([ROOT / "tools" / "build_native.py", *sources]),
+        "core": digest([*tools, *sources]),
     }
 
 

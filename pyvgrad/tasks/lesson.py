@@ -6,14 +6,13 @@ million; a target may be missing at any step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-Right = Callable[["Asked", "Lesson"], bool]
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,11 @@ class Asked(Protocol):
     ) -> NDArray[np.int16]:
         """As ``y``, before the output function; not ``fresh``: the stream goes on."""
 
+    def many(
+        self, xs: Sequence[NDArray[Any]], *, logits: bool, last: bool = False
+    ) -> Sequence[NDArray[np.int16]]:
+        """``y`` or ``logits`` of each of many fresh sequences."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -105,9 +109,29 @@ class IntTask:
 # ---- what is right -------------------------------------------------------
 
 
-def legal_win(asked: Asked, lesson: Lesson) -> bool:
-    """Whether at every step the k legal symbols are the k largest logits; no tie."""
-    return legal_sets_win(asked.logits(lesson.x), lesson)
+@dataclass(frozen=True)
+class Right:
+    """What is asked of a sequence, and whether the answer is right.
+
+    ``judge(answer, lesson, one)`` takes the logits or, not ``logits``, y of every step
+    or the ``last``; 1.0 of a y is ``one``.
+    """
+
+    judge: Callable[[NDArray[Any], Lesson, int], bool]
+    logits: bool = True
+    last: bool = False
+
+    def __call__(self, asked: Asked, lesson: Lesson) -> bool:
+        """Ask one lesson."""
+        return self.of(asked, [lesson])[0]
+
+    def of(self, asked: Asked, lessons: Sequence[Lesson]) -> list[bool]:
+        """Ask all of these lessons at once."""
+        xs = [lesson.x for lesson in lessons]
+        answers = asked.many(xs, logits=self.logits, last=self.last)
+        one = 1 << asked.y_exp
+        pairs = zip(answers, lessons, strict=True)
+        return [self.judge(answer, lesson, one) for answer, lesson in pairs]
 
 
 def legal_sets_win(logits: NDArray[Any], lesson: Lesson) -> bool:
@@ -119,18 +143,24 @@ def legal_sets_win(logits: NDArray[Any], lesson: Lesson) -> bool:
     return bool((worst > best).all())
 
 
-def class_wins(asked: Asked, lesson: Lesson) -> bool:
-    """Whether the class of the last step has the one largest logit."""
-    logits = asked.logits(lesson.x, last=True)
+def _class_wins(logits: NDArray[Any], lesson: Lesson, _: int) -> bool:
     mine = logits[int(lesson.target[-1])]
     return int(np.count_nonzero(logits >= mine)) == 1
 
 
-def classes_win(asked: Asked, lesson: Lesson) -> bool:
-    """Whether the class of every step has the one largest logit of it."""
-    logits = asked.logits(lesson.x)
+def _classes_win(logits: NDArray[Any], lesson: Lesson, _: int) -> bool:
     mine = logits[np.arange(len(logits)), lesson.target]
     return bool(((logits >= mine[:, None]).sum(axis=1) == 1).all())
+
+
+# At every step the k legal symbols are the k largest logits; no tie.
+legal_win = Right(lambda logits, lesson, _: legal_sets_win(logits, lesson))
+
+# The class of the last step has the one largest logit.
+class_wins = Right(_class_wins, last=True)
+
+# The class of every step has the one largest logit of it.
+classes_win = Right(_classes_win)
 
 
 def within(tolerance: float, *, last: bool) -> Right:
@@ -139,35 +169,43 @@ def within(tolerance: float, *, last: bool) -> Right:
     At every step with a target, or at the last one.
     """
 
-    def near(asked: Asked, lesson: Lesson) -> bool:
-        y = np.atleast_2d(asked.y(lesson.x, last=last))
+    def near(answer: NDArray[Any], lesson: Lesson, one: int) -> bool:
+        y = np.atleast_2d(answer)
         targets = lesson.target[-1:] if last else lesson.target
-        one = float(1 << asked.y_exp)
         error = y.astype(np.float64)  # of integers: exact
         if targets.ndim == 1:
             error[np.arange(len(y)), targets] -= one
         else:
-            error -= targets * one
+            error -= targets * float(one)
         close = (np.abs(error) < tolerance * one).all(axis=1)
         if not last and lesson.known is not None:
             close |= ~lesson.known
         return bool(close.all())
 
-    return near
+    return Right(near, logits=False, last=last)
 
 
 # ---- tests ---------------------------------------------------------------
 
 
+AT_ONCE = 256  # sequences asked in one call, at most
+
+
+def _portions(n: int) -> Iterator[int]:
+    """Parts of n that double: a bad net is found out soon, a good one asked quickly."""
+    part = 1
+    while n > 0:
+        yield min(part, n)
+        n -= part
+        part = min(2 * part, AT_ONCE)
+
+
 def ask_set(lessons: Iterable[Lesson], right: Right) -> Callable[[Asked], Verdict]:
     """Ask one sequence after the other until one is wrong."""
+    asked_of = list(lessons)
 
     def test(asked: Asked) -> Verdict:
-        n = 0
-        for n, lesson in enumerate(lessons, 1):
-            if not right(asked, lesson):
-                return Verdict(False, n - 1, n)
-        return Verdict(True, n, n)
+        return _ask(asked, iter(asked_of), len(asked_of), right, 0)
 
     return test
 
@@ -179,14 +217,26 @@ def ask_fresh(
     n: int = 10_000,
     wrong: int = 0,
 ) -> Test:
-    """Ask ``n`` fresh random sequences, until more than ``wrong`` are wrong."""
+    """Ask ``n`` fresh random sequences, until more than ``wrong`` are wrong.
+
+    Some more may have been drawn than are asked for the verdict.
+    """
 
     def test(asked: Asked, rng: np.random.Generator) -> Verdict:
-        failed = 0
-        for k in range(1, n + 1):
-            failed += not right(asked, draw(rng))
-            if failed > wrong:
-                return Verdict(False, k - failed, k)
-        return Verdict(True, n - failed, n)
+        return _ask(asked, (draw(rng) for _ in range(n)), n, right, wrong)
 
     return test
+
+
+def _ask(
+    asked: Asked, lessons: Iterator[Lesson], n: int, right: Right, wrong: int
+) -> Verdict:
+    """The verdict on n lessons, many asked at once, as if one after the other."""
+    failed = k = 0
+    for part in _portions(n):
+        for good in right.of(asked, list(islice(lessons, part))):
+            k += 1
+            failed += not good
+            if failed > wrong:
+                return Verdict(False, k - failed, k)
+    return Verdict(True, n - failed, n)

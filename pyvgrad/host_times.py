@@ -1,0 +1,227 @@
+"""How long a step takes on this machine, from Python and next to other runtimes.
+
+All ways take turns in every round, to and fro, so that a machine that slows down slows
+all of them; what is given are medians, and of ratios and differences the medians of the
+rounds'.  Everything runs on one thread, and its own time counts, not that of others on
+the machine.  Each way computes the y of every step of the same model.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pyvgrad.blob import parse
+from pyvgrad.dequantize import dequantize
+from pyvgrad.errors import VgradError
+from pyvgrad.executor import NO_STEP
+from pyvgrad.native import HostExecutor
+from pyvgrad.native_core import Core, Run
+from pyvgrad.native_run import HostRunner
+from pyvgrad.qmodel import QModel
+from pyvgrad.signals import Signals
+
+ROUNDS = 51
+SEQUENCES, LENGTH = 64, 32  # of a batch
+STREAM = 64  # steps one by one
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run ``steps`` steps: ``run`` does and returns y, raw or float."""
+
+    name: str
+    run: Callable[[], Any]
+    steps: int
+
+
+def host_times(blob: bytes, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Nanoseconds a step of every way that this machine has, and ratios.
+
+    ``core``: one vg_run_steps of many steps; ``batch``: HostRunner.batch;
+    ``single``: HostExecutor.step; onnxruntime's and PyTorch's are one step a call but
+    for ``..._batch``, the same batch in one call.  ``ns`` are theirs, ``ratios`` to the
+    core's, and ``overhead_ns`` is batch less core.  ValueError for a model that takes
+    whole sequences.
+    """
+    model = parse(blob)
+    if model.shape.whole:
+        raise ValueError(NO_STEP)
+    ways = ways_of(blob, model)
+    took = np.empty((rounds, len(ways)))
+    for k, row in enumerate(took):
+        for j in range(len(ways))[:: -1 if k % 2 else 1]:
+            row[j] = _once(ways[j])
+    ns = np.median(took, axis=0)
+    ratios = np.median(took / took[:, :1], axis=0)
+    return {
+        "ns": {way.name: round(float(n), 1) for way, n in zip(ways, ns, strict=True)},
+        "ratios": {
+            way.name: round(float(n), 3) for way, n in zip(ways, ratios, strict=True)
+        },
+        "overhead_ns": round(float(np.median(took[:, 1] - took[:, 0])), 1),
+    }
+
+
+def host_row(blob: bytes) -> dict[str, Any]:
+    """What ``pyvgrad bench --on host`` says of a blob.  ValueError as host_times."""
+    model = parse(blob)
+    return {
+        "on": "host",
+        "cell": "+".join(q.layer.cell for q in model.layers),
+        "n_in": model.shape.n_in,
+        "n": sum(q.layer.n for q in model.layers),
+        "weight_bits": model.weight_bits,
+        "does": "run",
+        **host_times(blob),
+    }
+
+
+def _once(way: Way) -> float:
+    """Nanoseconds a step of one call, warm: caches are full of what it did before."""
+    way.run()
+    begin = time.thread_time_ns()
+    way.run()
+    return (time.thread_time_ns() - begin) / way.steps
+
+
+def ways_of(blob: bytes, model: QModel) -> list[Way]:
+    """Every way to run seeded inputs: first those of the core, then the others'."""
+    rng = np.random.default_rng(0)
+    one = 1 << model.x_exp
+    size = (SEQUENCES, LENGTH, model.shape.n_in)
+    x = rng.integers(-one, one, size).clip(-32768, 32767).astype(np.int16)
+    stream = x.reshape(-1, model.shape.n_in)[:STREAM]
+    values = (x / one).astype(np.float32)
+    own = [_core(blob, x), _batch(blob, x), _single(blob, stream)]
+    return own + _onnx_ways(model, x, values) + _torch_ways(model, values)
+
+
+# ---- the core ------------------------------------------------------------
+
+
+def _core(blob: bytes, x: Signals) -> Way:
+    """The core alone: the call is one, and what it costs vanishes among its steps."""
+    every = HostRunner(blob).opened(logits=False, last=False)
+    run = Run(Core(), every.blob)
+    ffi, lib = run.core.ffi, run.core.lib
+    steps = SEQUENCES * LENGTH
+    y = np.zeros((steps, run.model.n_out), np.int16)
+    given, out = ffi.from_buffer("vg_sig[]", x), ffi.from_buffer("vg_sig[]", y)
+
+    def call() -> Any:
+        lib.vg_run_reset(run.run)
+        lib.vg_run_steps(run.run, given, steps, out)
+        return y
+
+    return Way("core", call, steps)
+
+
+def _batch(blob: bytes, x: Signals) -> Way:
+    runner = HostRunner(blob)
+    y = np.zeros_like(runner.batch(x))  # fresh memory for y costs what it costs
+    return Way("batch", lambda: runner.batch(x, out=y), SEQUENCES * LENGTH)
+
+
+def _single(blob: bytes, x: Signals) -> Way:
+    host = HostExecutor(blob)
+
+    def call() -> Any:
+        host.reset()
+        return np.array([host.step(one)[0] for one in x])
+
+    return Way("single", call, len(x))
+
+
+# ---- others --------------------------------------------------------------
+
+
+def _onnx_ways(model: QModel, x: Signals, values: Any) -> list[Way]:
+    """Both graphs of the model in onnxruntime; none where it is not installed."""
+    try:
+        from pyvgrad.onnx_export import export_exact, export_float
+        from pyvgrad.onnx_run import session
+    except (ImportError, VgradError):
+        return []
+    exact = session(export_exact(model))
+    graph = session(export_float(model.shape, dequantize(model)))
+    return [
+        _onnx_stream("onnx_exact", exact, x),
+        _onnx_stream("onnx_float", graph, values),
+        _onnx_batch("onnx_exact_batch", exact, x),
+        _onnx_batch("onnx_float_batch", graph, values),
+    ]
+
+
+def _onnx_batch(name: str, graph: Any, x: Any) -> Way:
+    steps = SEQUENCES * LENGTH
+    return Way(name, lambda: graph.run(["y"], {"x": x})[0], steps)
+
+
+def _onnx_stream(name: str, graph: Any, x: Any) -> Way:
+    """Step by step, each state fed back."""
+    names = [output.name for output in graph.get_outputs()]
+    known = {given.name for given in graph.get_overridable_initializers()}
+    states = [n for n in names if f"{n}_in" in known]
+    wanted = ["y", *states]
+    steps = list(x.reshape(-1, 1, 1, x.shape[-1])[:STREAM])
+
+    def call() -> Any:
+        feeds: dict[str, Any] = {}
+        ys = []
+        for one in steps:
+            feeds["x"] = one
+            y, *found = graph.run(wanted, feeds)
+            feeds = {f"{n}_in": v for n, v in zip(states, found, strict=True)}
+            ys.append(y)
+        return np.concatenate(ys)
+
+    return Way(name, call, STREAM)
+
+
+def _torch_ways(model: QModel, values: Any) -> list[Way]:
+    """PyTorch's LSTM on the blob's weights, where it is installed and is the model."""
+    cells = [q.layer.cell for q in model.layers]
+    if cells != ["lstm"] or model.readout is not None:
+        return []
+    if importlib.util.find_spec("torch") is None:
+        return []
+    torch: Any = importlib.import_module("torch")
+    torch.set_num_threads(1)
+    n = model.layers[0].layer.n
+    (params,) = dequantize(model)["layers"]
+    lstm = torch.nn.LSTM(values.shape[-1], n, batch_first=True)
+    cell = torch.nn.LSTMCell(values.shape[-1], n)
+    zeros = {gate: np.zeros(n) for gate in "ifgo"}
+    parts = {"weight_ih": "W", "weight_hh": "U", "bias_ih": "b"}
+    with torch.no_grad():
+        for to, end in ((lstm, "_l0"), (cell, "")):
+            for name, part in parts.items():
+                of = zeros | params[part]
+                rows = np.concatenate([of[gate] for gate in "ifgo"])
+                getattr(to, name + end).copy_(torch.tensor(rows))
+            getattr(to, f"bias_hh{end}").zero_()
+    x = torch.tensor(values)
+    steps = list(x.reshape(-1, 1, values.shape[-1])[:STREAM])
+    start = torch.zeros(1, n), torch.zeros(1, n)
+
+    def single() -> Any:
+        with torch.inference_mode():
+            state, ys = start, []
+            for one in steps:
+                state = cell(one, state)
+                ys.append(state[0])
+            return torch.cat(ys).numpy()
+
+    def batch() -> Any:
+        with torch.inference_mode():
+            return lstm(x)[0].numpy()
+
+    several = SEQUENCES * LENGTH
+    return [Way("torch", single, STREAM), Way("torch_batch", batch, several)]
