@@ -83,8 +83,9 @@ ROWS: dict[str, Row] = {
         {"lag": 1000},
         note=(
             "Integers clamp h at +-64, and what is clamped passes no error outward. "
-            "Float has no such limit: within the first 100 sequences its c drifts to "
-            "+-700, and stays there. It was run for 1,000 sequences."
+            "Float has no such limit: within the first 100 sequences its c drifts "
+            "far beyond (`pytest tests/test_float_learn.py -k drifts`). It was run for "
+            "1,000 sequences."
         ),
         float_limit=1000,
     ),

@@ -11,9 +11,12 @@ import pytest
 from test_model import SHAPES
 
 from pyvgrad import learn as integers
+from pyvgrad.blob import parse
 from pyvgrad.cells import CELLS
+from pyvgrad.dequantize import dequantize
 from pyvgrad.float_asked import FloatAsked
 from pyvgrad.float_learn import (
+    LESSONS,
     TWINS,
     learn_float,
     make_chunk,
@@ -25,7 +28,7 @@ from pyvgrad.grad import value_and_grad
 from pyvgrad.learning import Learn
 from pyvgrad.model import forward, init_params
 from pyvgrad.nets import NETS, stack
-from pyvgrad.recipes import IntRecipe
+from pyvgrad.recipes import RECIPES, IntRecipe
 from pyvgrad.tasks import make_int_task
 
 ONE = 1 << 24  # a rate of 1
@@ -358,3 +361,22 @@ def test_k1_above_the_length_is_an_update_at_the_end():
     data = lesson(x, y, mask)
     a, b = (learnt(shape, replace(TBPTT, k1=k1, k2=60), params, data) for k1 in (0, 50))
     jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_c_drifts_beyond_the_clamp_of_integers_at_a_lag_of_1000():
+    """Why the row lag-1000 of the table is 0 in float."""
+    recipe, task = RECIPES["long-lag-1000"], make_int_task("long-lag", lag=1000)
+    shape, blob = recipe.shape(task), recipe.start(task, 40_000)
+    factors = {
+        (layer, gate, part): raw / 2.0**16
+        for layer, gate, part, raw in recipe.raw_factors(shape)
+    }
+    r = np.random.default_rng([40_000, LESSONS, 0])
+    lessons = padded([task.draw(r) for _ in range(100)], 1008)
+    first = start(shape, dequantize(parse(blob)))
+    one, data = jax.tree.map(lambda a: np.asarray(a)[None], (first, lessons))
+    after = make_chunk(shape, recipe.learn(task), factors)(one, data)
+    params = params_of(shape, jax.tree.map(lambda a: a[0], after.maps))
+    x = np.eye(shape.n_in)[task.draw(r).x]
+    c = forward(shape, params, x).layers[0]["c"]
+    assert np.abs(c).max() > 2.0 ** (15 - recipe.h_exp)
