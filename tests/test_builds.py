@@ -17,33 +17,6 @@ LIB = ROOT / "firmware" / "lib" / "vgrad"
 CMAKE = Path(sysconfig.get_path("scripts"), "cmake")
 MODEL = tiny_model.TinyModel()
 
-MAIN = """\
-#include <stdio.h>
-#include <vgrad.h>
-
-#define TINY_MODEL_STEPS
-#include "tiny_model.h"
-
-static uint32_t arena[VG_MODEL_ARENA_SIZE / 4];
-
-int main(void)
-{
-    vg_model model;
-    vg_run run;
-    vg_sig y[N_OUT];
-    int t, k;
-
-    if (vg_model_open(&model, vg_model_blob, VG_MODEL_BLOB_SIZE) ||
-        vg_run_init(&run, &model, arena, sizeof arena))
-        return 1;
-    for (t = 0; t < STEPS; t++) {
-        vg_run_step(&run, &model_x[t * N_IN], y);
-        for (k = 0; k < N_OUT; k++)
-            printf("%d ", y[k]);
-    }
-    return 0;
-}
-"""
 PROJECT = "cmake_minimum_required(VERSION 3.16)\nproject(app C)\n"
 APP = """
 add_executable(app main.c)
@@ -69,7 +42,7 @@ def write(folder, text):
     """A consumer's project in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "CMakeLists.txt").write_text(text)
-    (folder / "main.c").write_text(MAIN)
+    (folder / "main.c").write_text(tiny_model.PROGRAM)
     (folder / "tiny_model.h").write_text(tiny_model.HEADER.read_text())
     return folder
 

@@ -343,37 +343,9 @@ def test_the_package_s_manifests_agree():
     assert (LIB / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
-OUTSIDE = """\
-#include <stdio.h>
-#include <vgrad.h>
-
-#define TINY_MODEL_STEPS
-#include "tiny_model.h"
-
-int main(void)
-{
-    static uint32_t arena[VG_MODEL_ARENA_SIZE / 4];
-    vg_model model;
-    vg_run run;
-    vg_sig y[N_OUT];
-    int t, k;
-
-    if (vg_model_open(&model, vg_model_blob, VG_MODEL_BLOB_SIZE) ||
-        vg_run_init(&run, &model, arena, sizeof arena))
-        return 1;
-    for (t = 0; t < STEPS; t++) {
-        vg_run_step(&run, &model_x[t * N_IN], y);
-        for (k = 0; k < N_OUT; k++)
-            printf("%d ", y[k]);
-    }
-    return 0;
-}
-"""
-
-
 def test_a_foreign_project_builds_with_the_package_and_runs(package, tmp_path):
     (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "main.c").write_text(OUTSIDE)
+    (tmp_path / "src" / "main.c").write_text(tiny_model.PROGRAM)
     shutil.copy(tiny_model.HEADER, tmp_path / "src")
     (tmp_path / "platformio.ini").write_text(
         "[env:m4]\nboard = mps2-an386\n"

@@ -19,6 +19,35 @@ GATES = (11, 11, 11, 12)  # exponents of the arguments of i, f, o, g
 SHIFT, LOGIT_SHIFT, LOGIT_EXP = 6, 5, 11
 ARENA_SIZE = 256  # at least what the run needs
 
+# The C of a stranger who has the library and that header: prints y of every step.
+PROGRAM = """\
+#include <stdio.h>
+#include <vgrad.h>
+
+#define TINY_MODEL_STEPS
+#include "tiny_model.h"
+
+static uint32_t arena[VG_MODEL_ARENA_SIZE / 4];
+
+int main(void)
+{
+    vg_model model;
+    vg_run run;
+    vg_sig y[N_OUT];
+    int t, k;
+
+    if (vg_model_open(&model, vg_model_blob, VG_MODEL_BLOB_SIZE) ||
+        vg_run_init(&run, &model, arena, sizeof arena))
+        return 1;
+    for (t = 0; t < STEPS; t++) {
+        vg_run_step(&run, &model_x[t * N_IN], y);
+        for (k = 0; k < N_OUT; k++)
+            printf("%d ", y[k]);
+    }
+    return 0;
+}
+"""
+
 
 def rs(x: int, n: int) -> int:
     """Shift right, rounding half up."""
