@@ -15,10 +15,10 @@ SHELVES = [
     "cells",
     "params files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
     "tasks.musicxml tasks.recordings nets qmodel plots plots_lab page progress",
-    "store model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
-    "report_learning",
+    "model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
+    "report_learning store flow_bounds",
     "cluster calibrate scaling",
-    "spread bounds rounded tasks optim grad signals state dequantize quantize "
+    "spread flow bounds rounded tasks optim grad signals state dequantize quantize "
     "blob_format onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
     "native_core link executor intwhole recipes intmethods float_tape float_traces "
@@ -58,6 +58,7 @@ ONLY_IN = {
         "float_maps",
         "float_tape",
         "float_traces",
+        "flow",
         "grad",
         "optim",
         "qat",
