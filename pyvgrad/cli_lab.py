@@ -33,6 +33,10 @@ _LABS = {
         "results_learning",
         "the tasks of the papers learnt in integers, next to float",
     ),
+    "theory": Entry(
+        "theory_lab",
+        "the error flow of 1998 and 2013: bounds, weights, cells, learning, integers",
+    ),
     "real-data": Entry(
         "real_data",
         "measured data in float, int16 and int8, on the host and on an M4",
