@@ -20,7 +20,8 @@ SHELVES = [
     "cluster calibrate scaling",
     "spread bounds rounded tasks optim grad signals state dequantize quantize "
     "blob_format onnx_build tensors intloss intgate intcells intslopes",
-    "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
+    "onnx_fixed blob defaults qat omega intback intupdate float_maps "
+    "results_page real_page",
     "native_core link executor intwhole recipes intmethods float_tape float_traces "
     "float_asked onnx_cells",
     "train onnx_exact native intmodel float_learn differences",
@@ -59,6 +60,7 @@ ONLY_IN = {
         "float_tape",
         "float_traces",
         "grad",
+        "omega",
         "optim",
         "qat",
         "train",
