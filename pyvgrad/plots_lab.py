@@ -154,6 +154,35 @@ def seed_dots(
         return _png(figure)
 
 
+def seed_curves(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[Sequence[float], Floats]]]],
+    xlabel: str,
+    ylabel: str,
+    columns: int = 3,
+) -> bytes:
+    """A line a seed; ``panels`` {title: {label: (x, y) of each seed}}.
+
+    A label keeps its colour in every panel.
+    """
+    labels = list(dict.fromkeys(k for curves in panels.values() for k in curves))
+    height = 0.6 + 1.9 * -(-len(panels) // columns)
+    with _figure(8.4, height) as figure:
+        every = _panels(figure, len(panels), columns, sharex=True, sharey=True)
+        shown: dict[str, Any] = {}
+        for axes, (title, curves) in zip(every, panels.items(), strict=True):
+            for label, seeds in curves.items():
+                colour = _COLOURS[1 + labels.index(label)]
+                for x, y in seeds:
+                    (shown[label],) = axes.plot(x, y, lw=0.9, alpha=0.8, color=colour)
+            axes.set(title=title)
+        figure.supxlabel(xlabel, fontsize=8.0)
+        figure.supylabel(ylabel, fontsize=8.0)
+        figure.legend(
+            shown.values(), shown.keys(), loc="outside upper center", ncols=len(shown)
+        )
+        return _png(figure)
+
+
 def mean_curves(
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
     xlabel: str,
