@@ -38,6 +38,10 @@ _LABS = {
         "results_order",
         "gradients that explode and vanish: clipping, Omega, three starts",
     ),
+    "cliff": Entry(
+        "results_cliff",
+        "the error surface of one unit, and what clipping does at its wall",
+    ),
     "real-data": Entry(
         "real_data",
         "measured data in float, int16 and int8, on the host and on an M4",

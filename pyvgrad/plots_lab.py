@@ -183,6 +183,33 @@ def seed_curves(
         return _png(figure)
 
 
+def wall(
+    axes_of: tuple[Floats, Floats],
+    error: Floats,
+    paths: Mapping[str, tuple[Floats, Floats]],
+) -> bytes:
+    """An error surface (w, b) from the side, and from above with paths; their errors.
+
+    ``axes_of`` are w and b, ``paths`` {label: (points (n, 2), errors (n,))}.
+    """
+    w, b = axes_of
+    with _figure(8.4, 3.1) as figure:
+        side = figure.add_subplot(1, 3, 1, projection="3d")
+        side.plot_surface(*np.meshgrid(w, b), error.T, cmap="viridis", rcount=80)
+        side.set(xlabel="w", ylabel="b", zlabel="error")
+        side.view_init(30.0, -60.0)
+        above, over = figure.add_subplot(1, 3, 2), figure.add_subplot(1, 3, 3)
+        above.pcolormesh(w, b, error.T, cmap="viridis", shading="nearest", alpha=0.6)
+        for k, (label, (points, errors)) in enumerate(paths.items()):
+            look = {"color": ("#d1495b", "#0b6bcb", "#222222")[k], "lw": 0.9}
+            above.plot(*points.T, "o-", ms=1.5, **look)
+            over.plot(errors, label=label, **look)
+        above.set(xlabel="w", ylabel="b", xlim=(w[0], w[-1]), ylim=(b[0], b[-1]))
+        over.set(xlabel="update", ylabel="error", yscale="log", xlim=(0, 250))
+        figure.legend(loc="outside upper center", ncols=len(paths))
+        return _png(figure)
+
+
 def mean_curves(
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
     xlabel: str,

@@ -20,11 +20,12 @@ SHELVES = [
     "cluster calibrate scaling",
     "spread bounds rounded tasks optim grad signals state dequantize quantize "
     "blob_format onnx_build tensors intloss intgate intcells intslopes",
-    "onnx_fixed blob defaults qat omega intback intupdate float_maps "
+    "onnx_fixed blob defaults qat omega cliff intback intupdate float_maps "
     "results_page real_page order_page",
     "native_core link executor intwhole recipes intmethods float_tape float_traces "
     "float_asked onnx_cells",
-    "train temporal_order onnx_exact native intmodel float_learn differences",
+    "train results_cliff temporal_order onnx_exact native intmodel float_learn "
+    "differences",
     "qreport refine header onnx_layers native_run native_train intlearn long_run "
     "results_order",
     "solve results_quantization",
@@ -55,6 +56,7 @@ SHELVES = [
 SHELF = {name: k for k, names in enumerate(SHELVES) for name in names.split()}
 ONLY_IN = {
     "jax": {
+        "cliff",
         "float_asked",
         "float_learn",
         "float_maps",
@@ -178,7 +180,7 @@ def test_running_a_blob_needs_no_jax():
         ("jax", "train reber -o M.vg"),
         ("optax", "train reber -o M.vg"),
         ("jax", "demo --on host"),
-        ("jax", "lab temporal-order"),
+        ("jax", "lab cliff"),
         ("onnx", "train reber -o M.vg"),
         ("typer", "info M.vg"),
     ],
