@@ -171,7 +171,7 @@ def seed_curves(
         shown: dict[str, Any] = {}
         for axes, (title, curves) in zip(every, panels.items(), strict=True):
             for label, seeds in curves.items():
-                colour = _COLOURS[1 + labels.index(label)]
+                colour = _COLOURS[labels.index(label)]
                 for x, y in seeds:
                     (shown[label],) = axes.plot(x, y, lw=0.9, alpha=0.8, color=colour)
             axes.set(title=title)
