@@ -27,7 +27,7 @@ SHELVES = [
     "qreport refine header onnx_layers native_run native_train intlearn long_run",
     "solve results_quantization",
     "onnx_export recall firmware underflow real_models real_scores",
-    "onnx_run",
+    "onnx_run emulated_qemu plain_c",
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount host_times",
     "executors learn real_data instructions",
