@@ -16,11 +16,11 @@ SHELVES = [
     "params files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
     "tasks.musicxml tasks.midi tasks.plain_pickle tasks.recordings nets "
     "qmodel plots plots_lab page progress",
-    "model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
+    "store model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
     "tasks.text report_learning",
-    "tasks.rolls calibrate scaling",
-    "bounds rounded tasks optim grad signals state dequantize quantize blob_format "
-    "onnx_build tensors intloss intgate intcells intslopes",
+    "tasks.rolls cluster calibrate scaling",
+    "spread bounds rounded tasks optim grad signals state dequantize quantize "
+    "blob_format onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
     "native_core link executor intwhole recipes intmethods float_tape float_traces "
     "float_asked onnx_cells",
@@ -65,6 +65,8 @@ ONLY_IN = {
         "train",
     },
     "optax": {"optim"},
+    "distributed": {"cluster"},
+    "dask": {"cluster"},
     "onnx": {
         "onnx_build",
         "onnx_exact",
