@@ -14,10 +14,11 @@ SHELVES = [
     "cell_table",
     "cells",
     "params files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
-    "tasks.musicxml tasks.recordings nets qmodel plots plots_lab page progress",
+    "tasks.musicxml tasks.midi tasks.plain_pickle tasks.recordings nets "
+    "qmodel plots plots_lab page progress",
     "store model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
-    "report_learning",
-    "cluster calibrate scaling",
+    "tasks.text report_learning",
+    "tasks.rolls cluster calibrate scaling",
     "spread bounds rounded tasks optim grad signals state dequantize quantize "
     "blob_format onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat omega cliff intback intupdate float_maps "
@@ -30,7 +31,7 @@ SHELVES = [
     "results_order",
     "solve results_quantization",
     "onnx_export recall firmware underflow real_models real_scores",
-    "onnx_run",
+    "onnx_run emulated_qemu plain_c",
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount host_times",
     "executors learn real_data instructions",
@@ -84,6 +85,7 @@ ONLY_IN = {
     },
     "onnxruntime": {"onnx_run"},
     "cffi": {"native"},
+    "mido": {"tasks.midi"},
     "matplotlib": {"plots", "plots_lab"},
     "unicorn": {"emulated"},
     "typer": {
