@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from pyvgrad.cli_io import Json, answer, say
+from pyvgrad.errors import VgradError
 from pyvgrad.lab import Lab
 from pyvgrad.progress import Reporter
 
@@ -32,6 +33,14 @@ _LABS = {
     "learning": Entry(
         "results_learning",
         "the tasks of the papers learnt in integers, next to float",
+    ),
+    "temporal-order": Entry(
+        "results_order",
+        "gradients that explode and vanish: clipping, Omega, three starts",
+    ),
+    "cliff": Entry(
+        "results_cliff",
+        "the error surface of one unit, and what clipping does at its wall",
     ),
     "real-data": Entry(
         "real_data",
@@ -105,7 +114,7 @@ def lab(
         "first": first_seed,
         "workers": workers,
     }
-    module = importlib.import_module(f"pyvgrad.{_LABS[name].module}")
+    module = _module(name)
     try:
         found = _run(name, module.run, out, asked)
     except KeyboardInterrupt as stop:
@@ -116,6 +125,18 @@ def lab(
     result = {"rows": found.rows, "files": files}
     answer(result, as_json, [*found.lines, *files])
     return 0 if found.success else 1
+
+
+def _module(name: str) -> Any:
+    """The lab's module; VgradError where JAX is not there for it."""
+    try:
+        return importlib.import_module(f"pyvgrad.{_LABS[name].module}")
+    except ModuleNotFoundError as error:
+        if error.name != "jax":
+            raise
+        raise VgradError(
+            f"jax is not installed and lab {name} needs it: pip install pyvgrad[train]"
+        ) from error
 
 
 def _run(name: str, run: Callable[..., Lab], out: Path, asked: dict[str, Any]) -> Lab:

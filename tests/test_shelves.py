@@ -21,11 +21,14 @@ SHELVES = [
     "tasks.rolls cluster calibrate scaling",
     "spread bounds rounded tasks optim grad signals state dequantize quantize "
     "blob_format onnx_build tensors intloss intgate intcells intslopes",
-    "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
+    "onnx_fixed blob defaults qat omega cliff intback intupdate float_maps "
+    "results_page real_page order_page",
     "native_core link executor intwhole recipes intmethods float_tape float_traces "
     "float_asked onnx_cells",
-    "train onnx_exact native intmodel float_learn differences",
-    "qreport refine header onnx_layers native_run native_train intlearn long_run",
+    "train results_cliff temporal_order onnx_exact native intmodel float_learn "
+    "differences",
+    "qreport refine header onnx_layers native_run native_train intlearn long_run "
+    "results_order",
     "solve results_quantization",
     "onnx_export recall firmware underflow real_models real_scores",
     "onnx_run",
@@ -54,14 +57,17 @@ SHELVES = [
 SHELF = {name: k for k, names in enumerate(SHELVES) for name in names.split()}
 ONLY_IN = {
     "jax": {
+        "cliff",
         "float_asked",
         "float_learn",
         "float_maps",
         "float_tape",
         "float_traces",
         "grad",
+        "omega",
         "optim",
         "qat",
+        "temporal_order",
         "train",
     },
     "optax": {"optim"},
@@ -176,6 +182,7 @@ def test_running_a_blob_needs_no_jax():
         ("jax", "train reber -o M.vg"),
         ("optax", "train reber -o M.vg"),
         ("jax", "demo --on host"),
+        ("jax", "lab cliff"),
         ("onnx", "train reber -o M.vg"),
         ("typer", "info M.vg"),
     ],
