@@ -24,12 +24,12 @@ SHELVES = [
     "onnx_fixed blob defaults qat omega cliff intback intupdate float_maps "
     "results_page real_page order_page",
     "native_core link executor intwhole recipes intmethods float_tape float_traces "
-    "float_asked onnx_cells",
+    "float_asked onnx_cells natural",
     "train results_cliff temporal_order onnx_exact native intmodel float_learn "
-    "differences",
+    "differences natural_jobs",
     "qreport refine header onnx_layers native_run native_train intlearn long_run "
-    "results_order",
-    "solve results_quantization",
+    "results_order natural_results",
+    "solve results_quantization natural_music natural_text",
     "onnx_export recall firmware underflow real_models real_scores",
     "onnx_run emulated_qemu plain_c",
     "board underflow_page emulated",
@@ -64,6 +64,7 @@ ONLY_IN = {
         "float_tape",
         "float_traces",
         "grad",
+        "natural",
         "omega",
         "optim",
         "qat",
