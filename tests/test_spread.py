@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
 from spread_work import fatal, picky, square
 
+from pyvgrad import cluster
 from pyvgrad.errors import VgradError
 from pyvgrad.spread import spread
 from pyvgrad.store import Store, made_by
@@ -42,6 +44,23 @@ def test_a_killed_worker_loses_no_result(tmp_path):
     assert int((tmp_path / "victim").read_text()) not in (0, os.getpid())
     assert found == spread(fatal, jobs) == squares(8)
     assert said == [(k, 8) for k in range(9)]
+
+
+def test_a_result_that_died_with_its_worker_is_made_again(monkeypatch):
+    """It was finished, and its worker killed before it was fetched."""
+    asked, outcome = [], cluster._outcome
+
+    class Gone:
+        def result(self):
+            raise CancelledError
+
+    def first_is_gone(future):
+        asked.append(future)
+        return outcome(Gone() if len(asked) == 1 else future)
+
+    monkeypatch.setattr(cluster, "_outcome", first_is_gone)
+    assert spread(square, jobs_of(3), workers=1) == squares(3)
+    assert len(asked) == 4
 
 
 def test_a_job_that_kills_its_workers_fails_and_the_rest_goes_on(tmp_path):
