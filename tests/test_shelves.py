@@ -189,6 +189,7 @@ def test_running_a_blob_needs_no_jax():
         ("jax", "train reber -o M.vg"),
         ("optax", "train reber -o M.vg"),
         ("jax", "demo --on host"),
+        ("jax", "lab theory"),
         ("jax", "lab cliff"),
         ("onnx", "train reber -o M.vg"),
         ("typer", "info M.vg"),
