@@ -4,10 +4,12 @@ import ctypes
 import importlib
 import platform
 import shutil
+import struct
 import subprocess
 
 import numpy as np
 import pytest
+from arm64 import Arm64
 
 from pyvgrad.emulated import LIB, Emulator, build
 
@@ -19,6 +21,7 @@ KERNELS = {
     "mve": ("m55",),
     "sse": ("host",),
     "avx2": ("host",),
+    "neon": ("aarch64",),
 }
 FLAGS = {"avx2": ("-mavx2", "-mbmi2")}
 HEADERS = {"dsp": "dot_dsp_map.h"}
@@ -62,8 +65,8 @@ DTYPES = {16: np.int16, 8: np.int8}
 class OnCore:
     """A kernel on an emulated core."""
 
-    def __init__(self, source, core, flags):
-        self.chip = Emulator(build(core, [source], flags), core)
+    def __init__(self, chip, pointer):
+        self.chip, self.pointer = chip, pointer  # as struct names it
         self.place = self.chip.place(1 << 15)
 
     def __call__(self, bits, w, z, start, shift):
@@ -74,8 +77,8 @@ class OnCore:
             self.chip.write(place + shift[0], row.tobytes())
         z_at = at + sum(rows) + 16 + shift[1]
         self.chip.write(z_at, z.tobytes())
-        pointers = np.array([place + shift[0] for place in places], "<u4")
-        self.chip.write(self.place, pointers.tobytes())
+        pointers = [place + shift[0] for place in places]
+        self.chip.write(self.place, struct.pack(f"<2{self.pointer}", *pointers))
         self.chip.write(self.place + 16, start.tobytes())
         self.chip.call(f"w{bits}", self.place, z_at, len(z), self.place + 16)
         return np.frombuffer(self.chip.read(self.place + 16, 16), "<i8")
@@ -89,7 +92,7 @@ class OnCore:
             at += -(-part.nbytes // 4) * 4
         w_at, b_at, exps_at, z_at, a_at = places
         fields = (w_at, len(b) and b_at, exps_at, z_at, *w.shape, arg_exp)
-        self.chip.write(self.place, np.array(fields, "<u4").tobytes())
+        self.chip.write(self.place, struct.pack(f"<4{self.pointer}3I", *fields))
         self.chip.call(f"map{bits}", self.place, a_at)
         return np.frombuffer(self.chip.read(a_at, guard.nbytes), "<i2")
 
@@ -152,10 +155,14 @@ def kernel(request, tmp_path_factory):
     source.write_text(CODE.format(name, HEADERS.get(name, f"dot_{name}.h")))
     if core == "host":
         return on_host(name, source, folder)
+    if core == "aarch64":
+        if shutil.which("clang") is None:
+            pytest.skip("needs clang")
+        return OnCore(Arm64(source, LIB / "src"), "Q")
     if shutil.which("arm-none-eabi-gcc") is None:
         pytest.skip("needs gcc-arm-none-eabi")
     flags = (f"-I{LIB / 'src'}",)
-    return OnCore(source, core, flags)
+    return OnCore(Emulator(build(core, [source], flags), core), "I")
 
 
 def agrees(kernel, bits, w, z, shift=(0, 0)):

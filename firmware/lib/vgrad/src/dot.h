@@ -37,6 +37,12 @@
 #define DOT_W8 dot_sse_w8
 #define DOT_MAP16 dot_sse_map16
 #define DOT_MAP8 dot_sse_map8
+#elif defined(__aarch64__) && !defined(VG_PORTABLE)
+#include "dot_neon.h"
+#define DOT_W16 dot_neon_w16
+#define DOT_W8 dot_neon_w8
+#define DOT_MAP16 dot_neon_map16
+#define DOT_MAP8 dot_neon_map8
 #else
 #define DOT_W16 dot_c_w16
 #define DOT_W8 dot_c_w8
