@@ -228,15 +228,15 @@ def test_global_names_have_the_librarys_prefixes(firmware):
 
 @needs_arm
 def test_no_function_calls_itself_by_any_way(firmware):
-    assert "add_products" in firmware.graph["affine"]
+    assert "start" in firmware.graph["affine"]
     called = firmware.graph["pointer of vg_layer_step"]
-    assert called >= {"affine", "lstm_unit", "gru_between"}
+    assert called >= {"lstm_unit", "gru_between"}
     for function in firmware.graph:
         assert firmware.depth(function) >= 0
 
 
-# Bytes, the frames of libgcc and libc included; measured 340, 284, .. 284, 292.
-STACK_OF_A_STEP = {"m0": 344, "m3": 288, "m4": 288, "m7": 288, "m33": 288, "m55": 296}
+# Bytes, the frames of libgcc and libc included; measured 312, then 288.
+STACK_OF_A_STEP = {"m0": 316, "m3": 288, "m4": 288, "m7": 288, "m33": 288, "m55": 288}
 
 
 @needs_arm
