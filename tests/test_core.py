@@ -235,8 +235,8 @@ def test_no_function_calls_itself_by_any_way(firmware):
         assert firmware.depth(function) >= 0
 
 
-# Bytes, the frames of libgcc and libc included; measured 312, then 288.
-STACK_OF_A_STEP = {"m0": 316, "m3": 288, "m4": 288, "m7": 288, "m33": 288, "m55": 288}
+# Bytes, the frames of libgcc and libc included; measured 336, 268, 276, ..
+STACK_OF_A_STEP = {"m0": 340, "m3": 284, "m4": 284, "m7": 284, "m33": 284, "m55": 284}
 
 
 @needs_arm
