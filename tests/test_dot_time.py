@@ -15,11 +15,11 @@ HIGHS = (32767 - PIECE) << HALF  # the errors of a piece, added up, are below
 KERNELS = {
     "c": ("host", "m0", "m3", "m4"),
     "mul": ("m3", "m4", "m33"),
-    "piece": ("host", "m0", "m4"),
+    "piece_c": ("host", "m0", "m4"),
     "m0": ("m0",),
     "dsp": ("m4", "m7", "m33"),
 }
-PIECES = ("piece", "m0", "dsp")
+PIECES = ("piece_c", "m0", "dsp")
 WHOLE = """\
 #include "dot_time_{0}.h"
 void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum);

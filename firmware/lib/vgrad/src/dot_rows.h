@@ -8,7 +8,8 @@
 #ifndef VG_DOT_ROWS_H
 #define VG_DOT_ROWS_H
 
-#include "dot_time_piece.h"
+#include "dot_time_c.h"
+#include "fx.h"
 
 static inline void dot_rows_c(const int16_t *w, uint32_t stride,
                               const int32_t *e, uint32_t rows, uint32_t columns,
@@ -50,7 +51,7 @@ static inline void dot_rows_mul4(const int16_t *w, uint32_t stride,
 #undef DOT_ROWS_MUL
 #endif
 
-#if defined(__thumb__) && !defined(__thumb2__) && !defined(VG_PORTABLE)
+#if defined(__ARM_ARCH_6M__) && !defined(VG_PORTABLE)
 /* Cortex-M0, rows > 0: 32 bits hold the sums of a piece of 16 rows
  * (dot_time_piece.h); what the lows give is the difference of the others. */
 static inline void dot_rows_m0(const int16_t *w, uint32_t stride,

@@ -10,26 +10,32 @@
 #ifndef VG_DOT_TIME_H
 #define VG_DOT_TIME_H
 
-#include "dot_time_piece.h"
+#include "dot_time_c.h"
 
-#if defined(VG_PORTABLE) || !defined(__thumb__)
-#define DOT_TIME dot_time_c
-#elif defined(__ARM_FEATURE_DSP)
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_time_dsp.h"
 #include "dot_time_mul.h"
 #define DOT_TIME dot_time_mul
 #define DOT_TIME_PIECE dot_time_dsp
 #define DOT_TIME_CUT dot_time_dsp_cut
 #define DOT_TIME_MANY 0
-#elif defined(__thumb2__)
+#elif defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_time_mul.h"
 #define DOT_TIME dot_time_mul
-#else
+#elif defined(__ARM_ARCH_6M__) && !defined(VG_PORTABLE)
 #include "dot_time_m0.h"
 #define DOT_TIME dot_time_c
 #define DOT_TIME_PIECE dot_time_m0
 #define DOT_TIME_CUT(e, n) ((void)0)
 #define DOT_TIME_MANY 1
+#elif defined(__ARM_ARCH_6M__)
+#include "dot_time_piece_c.h"
+#define DOT_TIME dot_time_c
+#define DOT_TIME_PIECE dot_time_piece_c
+#define DOT_TIME_CUT(e, n) ((void)0)
+#define DOT_TIME_MANY 1
+#else
+#define DOT_TIME dot_time_c
 #endif
 
 #endif

@@ -8,6 +8,16 @@
 
 #include <stdint.h>
 
+/* What dot_time_piece.h cuts the tape and its errors into. */
+enum { DOT_HALF = 12, DOT_PIECE = 16 };
+
+/* size: the errors of a piece, their signs left out, added up.  Then its highs,
+ * one by one and added up, are below 2^15. */
+static inline int dot_piece_fits(uint64_t size)
+{
+    return size < (uint64_t)(32767 - DOT_PIECE) << DOT_HALF;
+}
+
 static inline void dot_time_c(const int32_t *e, const int16_t *z0,
                               const int16_t *z1, uint32_t n, int64_t *sum)
 {
