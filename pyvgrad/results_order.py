@@ -43,7 +43,10 @@ class Row:
 
 ROWS: dict[str, Row] = {
     **{f"{k}-{n}": Row(k, (n, n)) for n in LENGTHS for k in STARTS},
-    "any-length": Row("basic-tanh", (50, 200), ("MSGD-CR",), FAR),
+    **{
+        f"any-{low}-{high}": Row("basic-tanh", (low, high), ("MSGD-CR",), FAR)
+        for low, high in ((20, 50), (50, 200))
+    },
 }
 SHORT = ("smart-tanh-20",)
 

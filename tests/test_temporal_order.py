@@ -225,10 +225,10 @@ def test_rows_and_methods_are_run_one_at_a_time(pyvgrad, tmp_path):
     lab = ["lab", "temporal-order", "-o", ".", "--full"]
     pyvgrad(*lab, "--only", "basic-tanh-50")
     before = results_order.read(tmp_path / "temporal-order.json")
-    code, out, _ = pyvgrad(*lab, "--only", "basic-tanh-100:MSGD-CR,any-length")
+    code, out, _ = pyvgrad(*lab, "--only", "basic-tanh-100:MSGD-CR,any-50-200")
     after = results_order.read(tmp_path / "temporal-order.json")
     assert code == 0
-    assert list(after) == ["basic-tanh-50", "basic-tanh-100", "any-length"]
+    assert list(after) == ["basic-tanh-50", "basic-tanh-100", "any-50-200"]
     assert after["basic-tanh-50"] == before["basic-tanh-50"]
     assert "basic-tanh-100: MSGD-CR 3 of 5" in out
     page = (tmp_path / "temporal-order.md").read_text()
@@ -237,20 +237,20 @@ def test_rows_and_methods_are_run_one_at_a_time(pyvgrad, tmp_path):
     assert "| basic-tanh | 100 | not run | not run | 3/5: 1,000 | 5/5 |" in page
     assert "| seed 10000 | 1.00% |" in page
     assert "seed 10001: 30,000, not solved" in page
-    method = after["any-length"]["methods"]["MSGD-CR"]
+    method = after["any-50-200"]["methods"]["MSGD-CR"]
     assert method["seeds"] == list(range(10_000, 10_005))
     words = method["command"].split()[1:]
     code, _, err = pyvgrad(*words, "-o", "again")
     assert code == 0, err
     again = results_order.read(tmp_path / "again/temporal-order.json")
-    assert again["any-length"] == after["any-length"]
+    assert again["any-50-200"] == after["any-50-200"]
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (["--only", "basic-tanh-60"], "there is no row 'basic-tanh-60'; known: sig"),
-        (["--only", "any-length:MSGD"], "no method 'MSGD'; known: MSGD-CR"),
+        (["--only", "any-50-200:MSGD"], "no method 'MSGD'; known: MSGD-CR"),
         (["-o", "file/below"], "file/below"),
     ],
 )
