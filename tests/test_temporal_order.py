@@ -139,6 +139,14 @@ def test_what_was_learnt_is_asked_at_other_lengths():
     assert found["far"]["12"] < 0.05
 
 
+def test_a_training_goes_on_until_none_is_wrong():
+    job = make_job("basic-tanh", "MSGD-CR", (10, 10), 1, units=20, every=20)
+    early, late = train_order(job), train_order(job | {"until": 1e-4})
+    assert late["wrong"] == 0.0 < early["wrong"]
+    assert late["curve"][: len(early["curve"])] == early["curve"]
+    assert len(late["curve"]) > len(early["curve"])
+
+
 def test_a_limit_ends_a_training():
     job = make_job("sigmoid", "MSGD", (20, 20), 1, limit=100, every=50, far=[20])
     found = train_order(job)
