@@ -34,6 +34,10 @@ _LABS = {
         "results_learning",
         "the tasks of the papers learnt in integers, next to float",
     ),
+    "theory": Entry(
+        "theory_lab",
+        "the error flow of 1998 and 2013: bounds, weights, cells, learning, integers",
+    ),
     "temporal-order": Entry(
         "results_order",
         "gradients that explode and vanish: clipping, Omega, three starts",
@@ -65,6 +69,12 @@ _LABS = {
     "onnx-suite": Entry(
         "onnx_suite",
         "the onnx package's own tests of recurrent nodes on the C core",
+    ),
+    "music": Entry(
+        "natural_music", "which keys sound next, in nats a step, with Omega and without"
+    ),
+    "characters": Entry(
+        "natural_text", "the next character and the fifth, in bits, likewise"
     ),
 }
 _OPTIONS = {"first": "--first-seed"}  # where they are not named like the argument
@@ -98,6 +108,14 @@ def lab(
             "scheduler of dask.distributed.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="music: a folder of MIDI files or a pickle; characters: a text, or "
+            "a folder of three.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Run an experiment and write its page, plot and figures into a folder.
@@ -113,6 +131,7 @@ def lab(
         "seeds": seeds,
         "first": first_seed,
         "workers": workers,
+        "data": data,
     }
     module = _module(name)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,6 +235,63 @@ def mean_curves(
         for axes in every:
             handles, names = axes.get_legend_handles_labels()
             shown |= dict(zip(names, handles, strict=True))
+        figure.legend(
+            shown.values(),
+            shown.keys(),
+            loc="outside upper center",
+            ncols=min(len(shown), 4),
+        )
+        return _png(figure)
+
+
+class Line(NamedTuple):
+    """Points (x, y) of a label; ``look`` is matplotlib's: ``-``, ``--``, ``o`` ..."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    look: str = "-"
+
+
+class Axis(NamedTuple):
+    """What an axis shows; ``low`` and ``high`` None leave that end to the values."""
+
+    label: str
+    log: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+def line_panels(
+    panels: Mapping[str, Sequence[Line]],
+    axes: Sequence[tuple[Axis, Axis]],
+    columns: int = 2,
+) -> bytes:
+    """Lines and points by panel, ``panels`` {title: lines}; ``axes`` (x, y) of each.
+
+    A label keeps its colour in every panel and stands in the legend once.
+    """
+    labels = list(
+        dict.fromkeys(one.label for lines in panels.values() for one in lines)
+    )
+    rows = -(-len(panels) // columns)
+    with _figure(8.4, 0.8 + 2.7 * rows) as figure:
+        shown: dict[str, Any] = {}
+        every = _panels(figure, len(panels), columns)
+        for ax, (title, lines), (x, y) in zip(every, panels.items(), axes, strict=True):
+            for one in lines:
+                colour = _COLOURS[labels.index(one.label) % len(_COLOURS)]
+                look = {"color": colour, "ms": 3.0, "lw": 1.2, "label": one.label}
+                if one.look == "o":
+                    look |= {"alpha": 0.4, "mew": 0.0}
+                (drawn,) = ax.plot(one.x, one.y, one.look, **look)
+                shown.setdefault(one.label, drawn)
+            for name, axis in (("x", x), ("y", y)):
+                if axis.log:
+                    ax.set(**{f"{name}scale": "log"})
+                ax.set(**{f"{name}label": axis.label})
+                ax.set(**{f"{name}lim": (axis.low, axis.high)})
+            ax.set(title=title)
         figure.legend(
             shown.values(),
             shown.keys(),

@@ -56,7 +56,13 @@ def test_a_step_holds_what_sounds_at_its_instant():
     """Sampled at ticks 0, 48, 96, ...: a start counts, an end does not."""
     data = midi(
         [(0, on(60)), (48, off(60)), (0, on(62)), (1, off(62)), (46, on(64))],
-        [(49, on(65)), (46, off(65)), (1, on(67)), (96, on(67, velocity=0))],
+        [
+            (49, on(65)),
+            (46, off(65)),
+            (1, on(67)),
+            (96, on(67, velocity=0)),
+            (48, off(70)),
+        ],
     )
     # 60: [0, 48). 62: [48, 49). 64: [95, 95) up to its track's end. 65: [49, 95).
     # 67: [96, 192).
@@ -212,5 +218,8 @@ def test_the_chorales_are_those_of_the_task_on_88_keys():
         assert wide.sum() > 0
         used = np.flatnonzero(wide.sum(axis=0))
         assert 21 + used.min() >= 31  # the lowest note of a bass, E flat moved down
+        np.testing.assert_array_equal(wide[:-1].sum(axis=1), narrow.sum(axis=1))
+    asked = chorale_sets(validate=1).test.x
+    for wide, narrow in zip(music.valid, asked, strict=True):
         np.testing.assert_array_equal(wide[:-1].sum(axis=1), narrow.sum(axis=1))
     assert music.digest == read_music().digest

@@ -17,21 +17,23 @@ SHELVES = [
     "tasks.musicxml tasks.midi tasks.plain_pickle tasks.recordings nets "
     "qmodel plots plots_lab page progress",
     "store model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
-    "tasks.text report_learning",
+    "tasks.text report_learning flow_bounds",
     "tasks.rolls cluster calibrate scaling",
-    "spread bounds rounded tasks optim grad signals state dequantize quantize "
+    "spread flow bounds rounded tasks optim grad signals state dequantize quantize "
     "blob_format onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat omega cliff intback intupdate float_maps "
     "results_page real_page order_page",
     "native_core link executor intwhole recipes intmethods float_tape float_traces "
-    "float_asked onnx_cells",
+    "float_asked onnx_cells natural",
     "train results_cliff temporal_order onnx_exact native intmodel float_learn "
-    "differences",
+    "differences natural_jobs",
     "qreport refine header onnx_layers native_run native_train intlearn long_run "
-    "results_order",
-    "solve results_quantization",
+    "results_order natural_results",
+    "solve results_quantization natural_music natural_text",
     "onnx_export recall firmware underflow real_models real_scores",
-    "onnx_run emulated_qemu plain_c",
+    "onnx_run emulated_qemu plain_c theory",
+    "theory_plots theory_page",
+    "theory_lab",
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount host_times",
     "executors learn real_data instructions",
@@ -63,7 +65,10 @@ ONLY_IN = {
         "float_maps",
         "float_tape",
         "float_traces",
+        "theory",
+        "flow",
         "grad",
+        "natural",
         "omega",
         "optim",
         "qat",

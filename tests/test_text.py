@@ -48,7 +48,15 @@ def test_penn_treebanks_form_is_recognised_and_undone(tmp_path):
 
 @pytest.mark.parametrize(
     "plain",
-    ["", "a\nb\n", "a b c\nab c\n", "I am a_b\n", "a b\nplain text\n", "a  b c\n"],
+    [
+        "",
+        "a\nb\n",
+        "a b c\nab c\n",
+        "I am a_b\n",
+        "a b\nplain text\n",
+        "a  b c\n",
+        "a   b\n",
+    ],
 )
 def test_other_texts_stay_as_they_are(plain):
     assert not spelled(plain)
