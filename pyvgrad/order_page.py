@@ -207,7 +207,7 @@ def _far_table(seeds: list[int], far: list[dict[str, float]]) -> list[str]:
     lengths = list(asked[0][1])
     rows = [[f"seed {s}", *(f"{of[n]:.2%}" for n in lengths)] for s, of in asked]
     return [
-        "Wrong of 10,000 fresh sequences of each length:",
+        "Wrong of 10,000 fresh sequences of each length; by chance 75 %:",
         "",
         *table(["L", *(f"{int(n):,}" for n in lengths)], rows),
         "",
@@ -218,7 +218,8 @@ def _differs(rows: Rows) -> list[str]:
     return [
         f"What differs here: at most {_limits(rows)} updates, a hundredth of the "
         "paper's and less, so that a row without a success says nothing about more "
-        "updates; shorter lengths beside the paper's. Omega is the mean over the steps "
+        "updates; shorter lengths beside the paper's, and what is not in the table was "
+        "not run. Omega is the mean over the steps "
         "(those whose error has a norm above 1e-10) and sequences, as in the "
         "published code; the paper's formula is a sum. Its ratio is that of "
         "the norms, as in the paper; the published code has their squares. A row of "
