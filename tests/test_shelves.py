@@ -21,13 +21,14 @@ SHELVES = [
     "spread bounds rounded tasks optim grad signals state dequantize quantize "
     "blob_format onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
-    "native_core link executor intwhole recipes intmethods float_tape float_traces "
-    "float_asked onnx_cells",
-    "train onnx_exact native intmodel float_learn differences",
+    "native_core link executor intwhole recipes intmethods float_tape "
+    "float_traces float_asked onnx_cells",
+    "rtrl trials train onnx_exact native intmodel float_learn differences",
     "qreport refine header onnx_layers native_run native_train intlearn long_run",
-    "solve results_quantization",
-    "onnx_export recall firmware underflow real_models real_scores",
-    "onnx_run",
+    "solve results_quantization methods",
+    "chunker onnx_export recall firmware underflow real_models "
+    "real_scores",
+    "lag_trials onnx_run",
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount host_times",
     "executors learn real_data instructions",
@@ -62,6 +63,11 @@ ONLY_IN = {
         "optim",
         "qat",
         "train",
+        "rtrl",
+        "trials",
+        "methods",
+        "chunker",
+        "lag_trials",
     },
     "optax": {"optim"},
     "distributed": {"cluster"},
