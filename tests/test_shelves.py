@@ -21,12 +21,12 @@ SHELVES = [
     "spread bounds rounded tasks optim grad signals state dequantize quantize "
     "blob_format onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
-    "native_core link executor intwhole recipes intmethods float_tape "
+    "rcc native_core link executor intwhole recipes intmethods float_tape "
     "float_traces float_asked onnx_cells",
     "rtrl trials train onnx_exact native intmodel float_learn differences",
     "qreport refine header onnx_layers native_run native_train intlearn long_run",
     "solve results_quantization methods",
-    "chunker onnx_export recall firmware underflow real_models "
+    "chunker reber_trials onnx_export recall firmware underflow real_models "
     "real_scores",
     "lag_trials onnx_run",
     "board underflow_page emulated",
@@ -67,6 +67,8 @@ ONLY_IN = {
         "trials",
         "methods",
         "chunker",
+        "rcc",
+        "reber_trials",
         "lag_trials",
     },
     "optax": {"optim"},
