@@ -33,6 +33,14 @@ _LABS = {
         "results_learning",
         "the tasks of the papers learnt in integers, next to float",
     ),
+    "table-1": Entry(
+        "table_1",
+        "embedded Reber strings by RTRL, Elman's net, RCC, LSTM and integers",
+    ),
+    "table-2": Entry(
+        "table_2",
+        "long time lags by RTRL, BPTT, the chunker, LSTM and integers",
+    ),
     "real-data": Entry(
         "real_data",
         "measured data in float, int16 and int8, on the host and on an M4",

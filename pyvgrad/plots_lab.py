@@ -186,3 +186,30 @@ def mean_curves(
             ncols=min(len(shown), 4),
         )
         return _png(figure)
+
+
+def trial_curves(
+    panels: Mapping[str, Mapping[str, Sequence[Sequence[Sequence[float | None]]]]],
+    xlabel: str,
+    ylabel: str,
+) -> bytes:
+    """A line for each trial, x logarithmic.
+
+    ``panels`` {title: {label: for each trial its points (x, y), y None for none}}.
+    """
+    columns = 3
+    with _figure(8.4, 0.6 + 2.1 * -(-len(panels) // columns)) as figure:
+        every = _panels(figure, len(panels), columns, sharey=True)
+        for axes, (title, groups) in zip(every, panels.items(), strict=True):
+            for k, (label, trials) in enumerate(groups.items()):
+                colour = _COLOURS[1 + k % (len(_COLOURS) - 1)]
+                for j, points in enumerate(trials):
+                    x = [p[0] for p in points]
+                    y = [np.nan if p[1] is None else p[1] for p in points]
+                    name = label if j == 0 else None
+                    axes.plot(x, y, lw=0.8, alpha=0.7, color=colour, label=name)
+            axes.set(xscale="log", title=title)
+            axes.legend(fontsize=7.0)
+        figure.supxlabel(xlabel, fontsize=8.0)
+        figure.supylabel(ylabel, fontsize=8.0)
+        return _png(figure)

@@ -21,7 +21,7 @@ SHELVES = [
     "spread bounds rounded tasks optim grad signals state dequantize quantize "
     "blob_format onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
-    "rcc native_core link executor intwhole recipes intmethods float_tape "
+    "rcc tables_page native_core link executor intwhole recipes intmethods float_tape "
     "float_traces float_asked onnx_cells",
     "rtrl trials train onnx_exact native intmodel float_learn differences",
     "qreport refine header onnx_layers native_run native_train intlearn long_run",
@@ -43,8 +43,8 @@ SHELVES = [
     "learn_seeds few onnx_suite",
     "verify verify_learn report cli_io results_learning demo_learn "
     "new_class recalibration",
-    "demo cli_blob",
-    "demo_page",
+    "demo cli_blob tables",
+    "demo_page table_1 table_2",
     "cli_make cli_import",
     "cli_learn",
     "cli_board cli_lab cli_bench",
