@@ -79,7 +79,7 @@ _LAG_RTRL = {1: ("78 %", "1,043,000"), 4: ("56 %", "892,000"), 10: ("22 %", "254
 _CELL = NETS["long-lag"].shape(101, 101)
 ROWS: dict[str, Row] = {
     **{
-        f"rtrl-4-{rate}": _one_unit("RTRL", 4, rate, _LAG_RTRL[rate], 2_000_000)
+        f"rtrl-4-{rate}": _one_unit("RTRL", 4, rate, _LAG_RTRL[rate], 1_500_000)
         for rate in (1, 4, 10)
     },
     **{
