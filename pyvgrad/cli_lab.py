@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from pyvgrad.cli_io import Json, answer, say
+from pyvgrad.errors import VgradError
 from pyvgrad.lab import Lab
 from pyvgrad.progress import Reporter
 
@@ -41,6 +42,18 @@ _LABS = {
         "table_2",
         "long time lags by RTRL, BPTT, the chunker, LSTM and integers",
     ),
+    "theory": Entry(
+        "theory_lab",
+        "the error flow of 1998 and 2013: bounds, weights, cells, learning, integers",
+    ),
+    "temporal-order": Entry(
+        "results_order",
+        "gradients that explode and vanish: clipping, Omega, three starts",
+    ),
+    "cliff": Entry(
+        "results_cliff",
+        "the error surface of one unit, and what clipping does at its wall",
+    ),
     "real-data": Entry(
         "real_data",
         "measured data in float, int16 and int8, on the host and on an M4",
@@ -64,6 +77,12 @@ _LABS = {
     "onnx-suite": Entry(
         "onnx_suite",
         "the onnx package's own tests of recurrent nodes on the C core",
+    ),
+    "music": Entry(
+        "natural_music", "which keys sound next, in nats a step, with Omega and without"
+    ),
+    "characters": Entry(
+        "natural_text", "the next character and the fifth, in bits, likewise"
     ),
 }
 _OPTIONS = {"first": "--first-seed"}  # where they are not named like the argument
@@ -97,6 +116,14 @@ def lab(
             "scheduler of dask.distributed.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="music: a folder of MIDI files or a pickle; characters: a text, or "
+            "a folder of three.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Run an experiment and write its page, plot and figures into a folder.
@@ -112,8 +139,9 @@ def lab(
         "seeds": seeds,
         "first": first_seed,
         "workers": workers,
+        "data": data,
     }
-    module = importlib.import_module(f"pyvgrad.{_LABS[name].module}")
+    module = _module(name)
     try:
         found = _run(name, module.run, out, asked)
     except KeyboardInterrupt as stop:
@@ -124,6 +152,18 @@ def lab(
     result = {"rows": found.rows, "files": files}
     answer(result, as_json, [*found.lines, *files])
     return 0 if found.success else 1
+
+
+def _module(name: str) -> Any:
+    """The lab's module; VgradError where JAX is not there for it."""
+    try:
+        return importlib.import_module(f"pyvgrad.{_LABS[name].module}")
+    except ModuleNotFoundError as error:
+        if error.name != "jax":
+            raise
+        raise VgradError(
+            f"jax is not installed and lab {name} needs it: pip install pyvgrad[train]"
+        ) from error
 
 
 def _run(name: str, run: Callable[..., Lab], out: Path, asked: dict[str, Any]) -> Lab:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from statistics import mean, median
 from typing import Any, Protocol
 
 from pyvgrad.lab import table as markdown
-from pyvgrad.plots_lab import trial_curves
+from pyvgrad.plots_lab import Axis, Line, line_panels
 from pyvgrad.results_page import command as integer_command
 from pyvgrad.results_page import figures as integer_figures
 
@@ -204,9 +205,13 @@ def _made(results: Mapping[str, Any]) -> str:
 
 def plot(table: TableText, results: Mapping[str, Any]) -> bytes:
     """Curves of every trial, a panel for each group of rows."""
-    panels: dict[str, dict[str, Any]] = {}
+    panels: dict[str, list[Line]] = {}
     for name, result in results.items():
-        row = table.rows[name]
-        curves = [t["curve"] for t in result["trials"]]
-        panels.setdefault(row.group or row.method, {})[f"rate {row.rate}"] = curves
-    return trial_curves(panels, "sequences", table.ylabel)
+        row: RowText = table.rows[name]
+        lines = panels.setdefault(row.group or row.method, [])
+        for trial in result["trials"]:
+            x = [point[0] for point in trial["curve"]]
+            y = [nan if point[1] is None else point[1] for point in trial["curve"]]
+            lines.append(Line(f"rate {row.rate}", x, y))
+    axis = Axis("sequences", log=True), Axis(table.ylabel, low=0.0)
+    return line_panels(panels, [axis] * len(panels), columns=3)

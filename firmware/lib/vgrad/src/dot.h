@@ -1,5 +1,6 @@
-/* dot.h - the kernel of this machine, by the compiler's own macros.  All give
- * the same sums; VG_PORTABLE asks for the reference.
+/* dot.h - the kernels of this machine, by the compiler's own macros.  All give
+ * the same bits; VG_PORTABLE asks for the reference.  dot_c.h says what each
+ * does.
  */
 #ifndef VG_DOT_H
 #define VG_DOT_H
@@ -7,16 +8,22 @@
 #include "dot_c.h"
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
-#include "dot_dsp.h"
+#include "dot_dsp_map.h"
 #define DOT_W16 dot_dsp_w16
 #define DOT_W8 dot_dsp_w8
+#define DOT_MAP16 dot_dsp_map16
+#define DOT_MAP8 dot_dsp_map8
 #elif defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_mul.h"
 #define DOT_W16 dot_mul_w16
 #define DOT_W8 dot_mul_w8
+#define DOT_MAP16 dot_mul_map16
+#define DOT_MAP8 dot_mul_map8
 #else
 #define DOT_W16 dot_c_w16
 #define DOT_W8 dot_c_w8
+#define DOT_MAP16 dot_c_map16
+#define DOT_MAP8 dot_c_map8
 #endif
 
 #endif

@@ -15,6 +15,7 @@ typedef struct {
     const vg_input *symbol;
     const vg_sig *own_h;  /* null: none */
     const int32_t *own_c; /* null: none */
+    int padded;           /* z1 can be read to the end of a padded row */
 } sources;
 
 /* Two rows at once.  The second is the first again after the last one. */
@@ -103,23 +104,73 @@ static void accumulate(const vg_map *m, const sources *s, uint32_t row,
     }
 }
 
-/* a[rows] = sat16(rs(b + W z, E - arg_exp)).  Returns the clamps that count. */
-static uint32_t affine(const vg_map *m, const sources *s, vg_sig *a)
+static int at_bound(vg_sig a)
+{
+    return a == INT16_MIN || a == INT16_MAX;
+}
+
+/* a[2] = sat16(rs(b + W z, E - arg_exp)) of two rows from row on, or of the
+ * last one.  Returns the clamps that count. */
+static uint32_t affine_rows(const vg_map *m, const sources *s, uint32_t row,
+                            vg_sig *a)
 {
     uint32_t clamped = 0;
     two_rows t;
 
-    for (uint32_t row = 0; row < m->rows; row++) {
-        const int shift = exp_of(s->blob, m, row) - m->arg_exp;
-        int64_t x;
+    accumulate(m, s, row, &t);
+    for (uint32_t k = 0; k < 2 && row + k < m->rows; k++) {
+        const int shift = exp_of(s->blob, m, row + k) - m->arg_exp;
+        const int64_t x = fx_rs31(t.sum[k], shift);
         VG_ASSERT(shift >= 1 && shift <= 31);
-        if (!(row & 1))
-            accumulate(m, s, row, &t);
-        x = fx_rs31(t.sum[row & 1], shift);
-        a[row] = fx_narrow(x);
-        if (a[row] != x && m->counts & (x < 0 ? VG_COUNT_LOW : VG_COUNT_HIGH))
+        a[k] = fx_narrow(x);
+        if (a[k] != x && m->counts & (x < 0 ? VG_COUNT_LOW : VG_COUNT_HIGH))
             clamped++;
     }
+    return clamped;
+}
+
+/* Is one vector all that the rows read, and such a one as kernels want? */
+static int is_whole(const sources *s)
+{
+    return s->padded && s->z1 && !((uintptr_t)s->z1 & 3) && !s->n2 &&
+           !s->symbol && !s->own_h && !s->own_c;
+}
+
+/* All rows by one call of a kernel. */
+static void affine_whole(const vg_map *m, const sources *s, vg_sig *a)
+{
+    const uint8_t *b = s->blob + m->biases;
+    dot_map map;
+
+    map.w = s->blob + m->weights;
+    map.b = m->biases ? (const int32_t *)(const void *)b : NULL;
+    map.exps = s->blob + m->exps;
+    map.z = s->z1;
+    map.rows = m->rows;
+    map.stride = vg_stride(m);
+    map.arg_exp = m->arg_exp;
+    if (m->bits == 8)
+        DOT_MAP8(&map, a);
+    else
+        DOT_MAP16(&map, a);
+}
+
+/* a[rows].  Returns the clamps that count; the kernels do not, so rows at a
+ * bound are looked at again. */
+static uint32_t affine(const vg_map *m, const sources *s, vg_sig *a)
+{
+    const int whole = is_whole(s);
+    uint32_t clamped = 0;
+
+    if (whole) {
+        affine_whole(m, s, a);
+        if (!m->counts)
+            return 0;
+    }
+    for (uint32_t row = 0; row < m->rows; row += 2)
+        if (!whole || at_bound(a[row]) ||
+            (row + 1 < m->rows && at_bound(a[row + 1])))
+            clamped += affine_rows(m, s, row, a + row);
     return clamped;
 }
 
@@ -164,6 +215,7 @@ static void find_sources(const vg_run *r, const vg_layer *l, const vg_map *gate,
     s->blob = r->model->blob;
     s->z1 = vg_run_signals(r, l->z);
     s->n1 = l->n_in;
+    s->padded = 1;
     s->z2 = h;
     switch (gate->reads) {
     case 'b':
@@ -254,6 +306,7 @@ void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
     s.blob = r->model->blob;
     s.z1 = h;
     s.n1 = out->n_h;
+    s.padded = !(out->n_h & 3); /* h may end where a buffer does */
     s.z2 = x->x;
     s.n2 = out->map.columns - out->n_h;
     if (!x->x && s.n2)
