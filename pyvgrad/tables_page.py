@@ -114,6 +114,7 @@ def page(table: TableText, results: Mapping[str, Any], integers: Any) -> str:
         "",
         "One line a seed; a line ends where its trial did.",
         "",
+        *_missing(table, results),
         *_ends(results),
         "## Settings, and what differs",
         "",
@@ -128,6 +129,12 @@ def page(table: TableText, results: Mapping[str, Any], integers: Any) -> str:
         lines += [f"    {integer_command(row)}" for row in integers.values()]
     lines += ["", *([table.end, ""] if table.end else []), _made(results)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _missing(table: TableText, results: Mapping[str, Any]) -> list[str]:
+    """The rows that have no results."""
+    names = [f"`{name}`" for name in table.rows if name not in results]
+    return [f"Not run: {', '.join(names)}.", ""] if names else []
 
 
 def _cells(table: TableText, name: str, result: Mapping[str, Any]) -> list[str]:

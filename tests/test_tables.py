@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from pyvgrad.tables_page import figures, page, plot
 from pyvgrad.trials import Trial
 
 PNG = b"\x89PNG\r\n"
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
 TABLES = {1: table_1.TABLE, 2: table_2.TABLE}
 
 
@@ -125,6 +127,7 @@ def test_the_page_has_the_printed_figures_beside_ours():
     assert "| p = 100 | 10,504 | 1 | 100 % | 5,040 | 1/2 | 700, 700, 700-700 |" in text
     assert "- `lstm-100`: 1/2 right at the end, after 200; without success" in text
     assert "error is 0.25 to 0.25 at the limit" in text
+    assert "Not run: `rtrl-4-1`, `rtrl-4-4`, " in text
     assert plot(table_2.TABLE, results).startswith(PNG)
 
 
@@ -143,6 +146,20 @@ def test_figures_are_of_the_successes():
     found = figures([trial(1, 100), trial(2, 300), trial(3, 900, success=False)])
     assert (found["seeds"], found["successes"], found["mean"]) == (3, 2, 200)
     assert figures([trial(3, 9, success=False)])["mean"] is None
+
+
+@pytest.mark.parametrize("k", TABLES)
+def test_the_page_in_the_docs_is_made_of_the_results_there(k):
+    """By hand nothing is changed in it."""
+    from pyvgrad.tables import integer_rows
+
+    table = TABLES[k]
+    results = read(RESULTS / f"table-{k}.json")
+    assert results
+    integers = integer_rows(RESULTS / "learning.json", table)
+    assert set(integers) == set(table.integers)
+    text = (RESULTS / f"table-{k}.md").read_text()
+    assert text == page(table, results, integers)
 
 
 # ---- really learnt ---------------------------------------------------------
