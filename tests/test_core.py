@@ -151,9 +151,14 @@ def test_source_includes_only_four_standard_headers_and_its_own(path):
     source = path.read_text()
     standard = set(re.findall(r"^\s*#\s*include\s*<(.*)>", source, re.M))
     own = set(re.findall(r'^\s*#\s*include\s*"(.*)"', source, re.M))
+    named = len(standard)
+    vectors = {"arm_mve.h", "arm_neon.h", "emmintrin.h", "immintrin.h"}
+    if path.name.startswith(("dot_", "point_")):
+        assert len(standard & vectors) <= 1
+        standard -= vectors
     assert standard <= {"stdint.h", "stddef.h", "limits.h", "string.h"}
     assert {Path(name).name for name in own} <= {p.name for p in HEADERS}
-    assert source.count("#include") == len(standard) + len(own)
+    assert source.count("#include") == named + len(own)
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda p: p.name)
@@ -223,15 +228,15 @@ def test_global_names_have_the_librarys_prefixes(firmware):
 
 @needs_arm
 def test_no_function_calls_itself_by_any_way(firmware):
-    assert "add_products" in firmware.graph["affine"]
+    assert "start" in firmware.graph["affine"]
     called = firmware.graph["pointer of vg_layer_step"]
-    assert called >= {"affine", "lstm_unit", "gru_between"}
+    assert called >= {"lstm_unit", "gru_between"}
     for function in firmware.graph:
         assert firmware.depth(function) >= 0
 
 
-# Bytes, the frames of libgcc and libc included; measured 340, 284, .. 284, 292.
-STACK_OF_A_STEP = {"m0": 344, "m3": 288, "m4": 288, "m7": 288, "m33": 288, "m55": 296}
+# Bytes, the frames of libgcc and libc included; measured 336, 268, 276, ..
+STACK_OF_A_STEP = {"m0": 340, "m3": 284, "m4": 284, "m7": 284, "m33": 284, "m55": 284}
 
 
 @needs_arm

@@ -12,6 +12,15 @@
 #error "vgrad reads its blobs in place: the machine must be little-endian"
 #endif
 
+/* A frame of its own, so that a step takes the stack of the way it goes. */
+#ifdef __GNUC__
+#define VG_APART __attribute__((noinline))
+#define VG_WITHIN inline __attribute__((always_inline)) /* or none */
+#else
+#define VG_APART
+#define VG_WITHIN inline
+#endif
+
 /* How often a value was clamped, from below and from above. */
 typedef struct {
     uint32_t low;
@@ -29,13 +38,43 @@ static inline int32_t fx_floor32(int32_t x, int n)
     return x >= 0 ? x >> n : ~(~x >> n);
 }
 
+/* a b, by products of 16 bits where there is no long multiplication; the sums
+ * in the middle stay within 2^31. */
+static inline int64_t fx_product(int32_t a, int32_t b)
+{
+#if defined(__ARM_ARCH_6M__)
+    const int32_t a1 = fx_floor32(a, 16), a0 = a & 0xFFFF;
+    const int32_t b1 = fx_floor32(b, 16), b0 = b & 0xFFFF;
+    const uint32_t low = (uint32_t)a0 * (uint32_t)b0;
+    const int32_t one = a1 * b0 + (int32_t)(low >> 16);
+    const int32_t two = a0 * b1 + (one & 0xFFFF);
+    const int32_t high = a1 * b1 + fx_floor32(one, 16) + fx_floor32(two, 16);
+    return (int64_t)((uint64_t)(uint32_t)high << 32 | (uint32_t)two << 16 |
+                     (low & 0xFFFF));
+#else
+    return (int64_t)a * b;
+#endif
+}
+
+/* floor(a b / 2^32) */
+static inline int32_t fx_high(int32_t a, int32_t b)
+{
+    return (int32_t)(uint32_t)((uint64_t)fx_product(a, b) >> 32);
+}
+
 /* rs: floor((x + 2^(n-1)) / 2^n), n in 1..62, |x| < 2^62. */
 static inline int64_t fx_rs(int64_t x, int n)
 {
     return fx_floor(x + ((int64_t)1 << (n - 1)), n);
 }
 
-/* The same for n in 1..31, by halves: a shift by 32 or more needs a branch. */
+/* The same for |x| <= 2^30, n in 1..30. */
+static inline int32_t fx_rs32(int32_t x, int n)
+{
+    return fx_floor32(x + ((int32_t)1 << (n - 1)), n);
+}
+
+/* rs for n in 1..31, by halves: a shift by 32 or more needs a branch. */
 static inline int64_t fx_rs31(int64_t x, int n)
 {
     const uint64_t y = (uint64_t)x + ((uint32_t)1 << (n - 1));
@@ -43,6 +82,12 @@ static inline int64_t fx_rs31(int64_t x, int n)
     const uint32_t low = (uint32_t)y >> n | ((uint32_t)(y >> 32) << 1)
                                                 << (31 - n);
     return (int64_t)((uint64_t)(uint32_t)fx_floor32(high, n) << 32 | low);
+}
+
+/* rs(a b, n), n in 1..31, that is known to fit, and sat31 of it. */
+static inline int32_t fx_times(int32_t a, int32_t b, int n)
+{
+    return (int32_t)fx_rs31(fx_product(a, b), n);
 }
 
 /* rs for n >= 0: rs(x, 0) = x, and 0 for n > 62. */
@@ -67,10 +112,15 @@ static inline int32_t fx_to31(int64_t x, int n)
     return (int32_t)x * ((int32_t)1 << -n);
 }
 
+static inline int32_t fx_times31(int32_t a, int32_t b, int n)
+{
+    return fx_sat31(fx_rs31(fx_product(a, b), n));
+}
+
 /* rs(a b, 24) for an error or derivative on q24. */
 static inline int64_t fx_mul24(int32_t a, int32_t b)
 {
-    return fx_rs((int64_t)a * b, 24);
+    return fx_rs31(fx_product(a, b), 24);
 }
 
 static inline int32_t fx_clamp(int64_t x, int32_t lo, int32_t hi, fx_clamps *k)
@@ -94,6 +144,17 @@ static inline int16_t fx_narrow(int64_t x)
     return x < 0 ? INT16_MIN : INT16_MAX;
 }
 
+/* The same of 32 bits. */
+static inline int32_t fx_narrow32(int32_t x)
+{
+#if defined(__ARM_FEATURE_SAT) && !defined(VG_PORTABLE)
+    __asm__("ssat %0, #16, %1" : "=r"(x) : "r"(x));
+    return x;
+#else
+    return x > INT16_MAX ? INT16_MAX : x < INT16_MIN ? INT16_MIN : x;
+#endif
+}
+
 static inline int16_t fx_sat16(int64_t x, fx_clamps *k)
 {
     return (int16_t)fx_clamp(x, INT16_MIN, INT16_MAX, k);
@@ -103,6 +164,31 @@ static inline int16_t fx_sat16(int64_t x, fx_clamps *k)
 static inline int32_t fx_sat30(int64_t x, fx_clamps *k)
 {
     return fx_clamp(x, -((int32_t)1 << 30), (int32_t)1 << 30, k);
+}
+
+/* rs(f c + i g, 14) for 0 <= f <= 2^14, |c| <= 2^30, |g| <= 2^14, i a multiple
+ * of 64 with |i| <= 2^21: within 2^30 + 2^21.  A core without a product of 64
+ * bits takes c = 2^14 h + l apart, and i g by 256. */
+static inline int32_t fx_mix(int32_t f, int32_t c, int32_t i, int32_t g)
+{
+#if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1
+    const int32_t h = fx_floor32(c, 14), l = c & 16383;
+    const int32_t p = fx_floor32(i, 6) * g;
+    return f * h + fx_floor32(p, 8) +
+           fx_floor32(f * l + (p & 255) * 64 + 8192, 14);
+#else
+    const uint64_t x = (uint64_t)((int64_t)f * c + (int64_t)i * g) + 8192u;
+    return (int32_t)((uint32_t)x >> 14 | (uint32_t)(x >> 32) << 18);
+#endif
+}
+
+/* A carried state: q20 within +-2^30. */
+static inline int32_t fx_state(int32_t x, uint32_t *clamped)
+{
+    if ((uint32_t)x + 0x40000000u <= 0x80000000u)
+        return x;
+    ++*clamped;
+    return x < 0 ? -((int32_t)1 << 30) : (int32_t)1 << 30;
 }
 
 #endif
