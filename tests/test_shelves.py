@@ -23,15 +23,16 @@ SHELVES = [
     "blob_format onnx_build tensors intloss intgate intcells intslopes",
     "onnx_fixed blob defaults qat omega cliff intback intupdate float_maps "
     "results_page real_page order_page",
-    "native_core link executor intwhole recipes intmethods float_tape float_traces "
-    "float_asked onnx_cells natural",
-    "train results_cliff temporal_order onnx_exact native intmodel float_learn "
-    "differences natural_jobs",
+    "rcc tables_page native_core link executor intwhole recipes intmethods float_tape "
+    "float_traces float_asked onnx_cells natural",
+    "rtrl trials train results_cliff temporal_order onnx_exact native intmodel "
+    "float_learn differences natural_jobs",
     "qreport refine header onnx_layers native_run native_train intlearn long_run "
     "results_order natural_results",
-    "solve results_quantization natural_music natural_text",
-    "onnx_export recall firmware underflow real_models real_scores",
-    "onnx_run emulated_qemu plain_c theory model_flow",
+    "methods solve results_quantization natural_music natural_text",
+    "chunker reber_trials onnx_export recall firmware underflow real_models "
+    "real_scores",
+    "lag_trials onnx_run emulated_qemu plain_c theory model_flow",
     "theory_plots theory_page",
     "theory_lab",
     "board underflow_page emulated",
@@ -48,8 +49,8 @@ SHELVES = [
     "learn_seeds few onnx_suite",
     "verify verify_learn report cli_io results_learning demo_learn "
     "new_class recalibration",
-    "demo cli_blob",
-    "demo_page",
+    "demo cli_blob tables",
+    "demo_page table_1 table_2",
     "cli_make cli_import cli_flow",
     "cli_learn",
     "cli_board cli_lab cli_bench",
@@ -75,6 +76,13 @@ ONLY_IN = {
         "qat",
         "temporal_order",
         "train",
+        "rtrl",
+        "trials",
+        "methods",
+        "chunker",
+        "rcc",
+        "reber_trials",
+        "lag_trials",
     },
     "optax": {"optim"},
     "distributed": {"cluster"},
