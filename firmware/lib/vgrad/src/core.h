@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "fx.h"
+#include "options.h"
 #include "vgrad.h"
 
 /* For our own mistakes only; define it as assert where there is one. */

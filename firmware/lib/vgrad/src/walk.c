@@ -140,7 +140,8 @@ static int read_head(const vg_walk *w, const uint8_t *p, vg_layer *l)
 {
     const vg_cell *cell;
 
-    if (p[0] >= VG_N_CELLS || p[2] > 7 || get16(p + 10) > VG_HALF_REVERSE)
+    if (p[0] >= VG_N_CELLS || !VG_HAS_CELL(p[0]) || p[2] > 7 ||
+        get16(p + 10) > VG_HALF_REVERSE)
         return VG_E_FORMAT;
     cell = &vg_cells[p[0]];
     memset(l, 0, sizeof *l);
