@@ -6,6 +6,9 @@
 
 #include "dot_c.h"
 
+#define DOT_WORDS16 dot_c_words16
+#define DOT_WORDS8 dot_c_words8
+
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_dsp.h"
 #define DOT_W16 dot_dsp_w16
