@@ -223,15 +223,15 @@ def test_global_names_have_the_librarys_prefixes(firmware):
 
 @needs_arm
 def test_no_function_calls_itself_by_any_way(firmware):
-    assert "vg_words_add" in firmware.graph["accumulate"]
+    assert "one_group" in firmware.graph["vg_words_map"]
     called = firmware.graph["pointer of vg_layer_step"]
-    assert called >= {"affine", "lstm_unit", "gru_between"}
+    assert called >= {"lstm_unit", "gru_between"}
     for function in firmware.graph:
         assert firmware.depth(function) >= 0
 
 
-# Bytes, the frames of libgcc and libc included; measured 340, 284, .. 284, 292.
-STACK_OF_A_STEP = {"m0": 344, "m3": 288, "m4": 288, "m7": 288, "m33": 288, "m55": 296}
+# Bytes, the frames of libgcc, libc and naked functions included, as measured.
+STACK_OF_A_STEP = {"m0": 376, "m3": 356, "m4": 412, "m7": 412, "m33": 412, "m55": 412}
 
 
 @needs_arm

@@ -9,14 +9,15 @@ import pytest
 
 from pyvgrad.emulated import LIB, Emulator, build
 
-# On which cores a kernel runs: two rows at once, of 16 and of 8 bits.
+# On which cores a kernel runs: two rows at once and whole maps, of 16 and of 8 bits.
 KERNELS = {
     "c": ("host", "m0", "m3", "m4"),
     "mul": ("m3", "m4", "m33"),
     "dsp": ("m4", "m7", "m33"),
 }
+HEADERS = {"dsp": "dot_dsp_map.h"}
 CODE = """\
-#include "dot_{0}.h"
+#include "{1}"
 void w16(const int16_t *const *w, const int16_t *z, uint32_t n, int64_t *sum);
 void w8(const int8_t *const *w, const int16_t *z, uint32_t n, int64_t *sum);
 
@@ -29,6 +30,19 @@ void w8(const int8_t *const *w, const int16_t *z, uint32_t n, int64_t *sum)
 {{
     dot_{0}_w8(w[0], w[1], z, n, sum);
 }}
+
+void map16(const dot_map *m, int16_t *a);
+void map8(const dot_map *m, int16_t *a);
+
+void map16(const dot_map *m, int16_t *a)
+{{
+    dot_{0}_map16(m, a);
+}}
+
+void map8(const dot_map *m, int16_t *a)
+{{
+    dot_{0}_map8(m, a);
+}}
 """
 LENGTHS = [*range(0, 37), 63, 64, 92, 511, 512, 1021, 1025]
 BOUNDS = {16: 32767, 8: 127}  # of a weight, by its bits
@@ -40,7 +54,7 @@ class OnCore:
 
     def __init__(self, source, core, flags):
         self.chip = Emulator(build(core, [source], flags), core)
-        self.place = self.chip.place(1 << 14)
+        self.place = self.chip.place(1 << 15)
 
     def __call__(self, bits, w, z, start, shift):
         rows = [-(-row.nbytes // 4) * 4 for row in w]
@@ -55,6 +69,19 @@ class OnCore:
         self.chip.write(self.place + 16, start.tobytes())
         self.chip.call(f"w{bits}", self.place, z_at, len(z), self.place + 16)
         return np.frombuffer(self.chip.read(self.place + 16, 16), "<i8")
+
+    def map(self, bits, w, b, exps, z, arg_exp, guard):
+        """a[rows] of a map and what lies behind it, guard of them before the call."""
+        at, places = self.place + 64, []
+        for part in (w, b, exps, z, guard):
+            places.append(at)
+            self.chip.write(at, part.tobytes())
+            at += -(-part.nbytes // 4) * 4
+        w_at, b_at, exps_at, z_at, a_at = places
+        fields = (w_at, len(b) and b_at, exps_at, z_at, *w.shape, arg_exp)
+        self.chip.write(self.place, np.array(fields, "<u4").tobytes())
+        self.chip.call(f"map{bits}", self.place, a_at)
+        return np.frombuffer(self.chip.read(a_at, guard.nbytes), "<i2")
 
 
 class OnHost:
@@ -78,6 +105,21 @@ class OnHost:
         )
         return total
 
+    def map(self, bits, w, b, exps, z, arg_exp, guard):
+        a = guard.copy()
+        parts = [part.ctypes.data if len(part) else None for part in (w, b, exps, z)]
+        fields = Map(*parts, *w.shape, arg_exp)
+        self.code[f"map{bits}"](ctypes.byref(fields), ctypes.c_void_p(a.ctypes.data))
+        return a
+
+
+class Map(ctypes.Structure):
+    """dot_map of dot_c.h."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("w", "b", "exps", "z")] + [
+        (name, ctypes.c_uint32) for name in ("rows", "stride", "arg_exp")
+    ]
+
 
 @pytest.fixture(
     scope="module",
@@ -88,7 +130,7 @@ def kernel(request, tmp_path_factory):
     name, core = request.param
     folder = tmp_path_factory.mktemp("dot")
     source = folder / "kernel.c"
-    source.write_text(CODE.format(name))
+    source.write_text(CODE.format(name, HEADERS.get(name, f"dot_{name}.h")))
     if core == "host":
         return OnHost(source, folder)
     if shutil.which("arm-none-eabi-gcc") is None:
@@ -138,3 +180,84 @@ def test_one_row_given_twice(kernel, bits):
     rng = np.random.default_rng(4)
     w = rng.integers(-BOUNDS[bits], BOUNDS[bits] + 1, (1, 21)).astype(DTYPES[bits])
     agrees(kernel, bits, w, rng.integers(-32768, 32768, 21).astype(np.int16))
+
+
+# ---- whole maps ------------------------------------------------------------
+
+
+def rounded(sums, shifts):
+    """sat16(rs(sum, shift)) by Python's integers."""
+    whole = [(int(x) + (1 << n - 1)) >> n for x, n in zip(sums, shifts, strict=True)]
+    return np.array([min(max(x, -32768), 32767) for x in whole], np.int16)
+
+
+def maps_agree(kernel, bits, w, b, shifts, z, behind):
+    """A map of w (rows, columns) and b (rows or none) on z (columns) is int64's.
+
+    ``shifts`` is one or, of 8 bits, one a row; ``behind`` is what lies in z after the
+    columns, up to the end of a padded row.
+    """
+    rows, columns = w.shape
+    stride = -(-columns // 4) * 4
+    padded = np.zeros((rows, stride), DTYPES[bits])
+    padded[:, :columns] = w
+    exps = (np.array(shifts) + 11).astype(np.uint8)
+    more = np.concatenate([z, np.full(stride - columns, behind)]).astype(np.int16)
+    guard = np.arange(1000, 1000 + rows + 3).astype(np.int16)
+    found = kernel.map(bits, padded, b, exps, more, 11, guard)
+    sums = w.astype(np.int64) @ z.astype(np.int64) + (b if len(b) else 0)
+    expected = rounded(sums, np.broadcast_to(shifts, rows))
+    assert np.array_equal(found[:rows], expected), (bits, w.shape, shifts)
+    assert np.array_equal(found[rows:], guard[rows:]), (bits, w.shape, shifts)
+
+
+def random_shifts(rng, bits, rows, low=1):
+    return rng.integers(low, 32, 1 if bits == 16 else rows)
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_maps_of_any_number_of_columns(kernel, bits):
+    rng = np.random.default_rng(bits)
+    for columns in [n for n in LENGTHS if n]:
+        w = rng.integers(-BOUNDS[bits], BOUNDS[bits] + 1, (2, columns))
+        b = rng.integers(-(1 << 31), 1 << 31, 2).astype(np.int32)
+        z = rng.integers(-32768, 32768, columns)
+        for shift in (14, 17):
+            shifts = [shift] * (1 if bits == 16 else 2)
+            maps_agree(kernel, bits, w, b, shifts, z, -32768)
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+@pytest.mark.parametrize("biases", [True, False])
+def test_maps_of_any_number_of_rows_and_any_shift(kernel, bits, biases):
+    rng = np.random.default_rng(bits)
+    for rows in (1, 2, 3, 4, 5, 6, 7, 8, 31, 64):
+        for columns in (3, 8, 20, 36):
+            w = rng.integers(-BOUNDS[bits], BOUNDS[bits] + 1, (rows, columns))
+            b = rng.integers(-(1 << 31), 1 << 31, rows if biases else 0)
+            z = rng.integers(-32768, 32768, columns)
+            shifts = random_shifts(rng, bits, rows)
+            maps_agree(kernel, bits, w, b.astype(np.int32), shifts, z, 32767)
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_maps_at_their_bounds(kernel, bits):
+    top = BOUNDS[bits]
+    for columns in (1, 4, 12, 33, 512, 1021):
+        ones = np.ones((4, columns), int)
+        w = ones * [[top], [-top], [top], [-top]]
+        b = np.array([2**31 - 1, -(2**31), -(2**31), 2**31 - 1], np.int32)
+        for z in (-32768 * ones[0], 32767 * ones[0]):
+            for shift in range(1, 32):
+                shifts = [shift] * (1 if bits == 16 else 4)
+                maps_agree(kernel, bits, w, b, shifts, z, 32767)
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_maps_round_half_up(kernel, bits):
+    for shift in (1, 5, 31):
+        half = 1 << shift - 1
+        b = np.array([half, half - 1, -half, -half - 1], np.int64)
+        shifts = [shift] * (1 if bits == 16 else 4)
+        w, z = np.zeros((4, 4), int), np.zeros(4, int)
+        maps_agree(kernel, bits, w, b.astype(np.int32), shifts, z, 5)

@@ -253,30 +253,33 @@ void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol);
 
 enum { VG_BLOCK = 512 /* columns: |w z| of int8 weights sums up to < 2^31 */ };
 
-/* z of a map in words, widened: columns from `from` on. */
+/* z of a map in words, widened: n columns, a multiple of 4, from `from` on, in
+ * blocks of VG_BLOCK columns, each behind its sum.  Where a kernel of 16 bits
+ * asks for it, 2^15 times the sum of each two columns is behind them. */
 typedef struct {
-    int32_t *z;
-    int32_t *end;
     uint32_t from;
-    uint32_t n; /* a multiple of 4 */
+    uint32_t n;
+    int32_t z[];
 } vg_wide;
 
 /* Bytes for what a map of so many columns reads, in up to two vectors. */
-static inline uint32_t vg_wide_size(uint32_t columns)
+static inline uint32_t vg_wide_size(uint32_t columns, uint32_t bits)
 {
     columns += 6;
-    return 4 * (columns + columns / VG_BLOCK + 2);
+    columns += bits == 16 ? columns / 2 + 1 : 0;
+    return 4 * (columns + columns / VG_BLOCK + 2) +
+           2 * (uint32_t)sizeof(vg_wide);
 }
 
-/* z1 in the first n1 columns and z2, if not null, in the n2 after them, then
- * zeros.  z1 null: without the first n1 columns, as far as that leaves a
- * multiple of 4. */
-vg_wide vg_words_widen(int32_t *to, const vg_sig *z1, uint32_t n1,
-                       const vg_sig *z2, uint32_t n2);
+/* What layer.c does with rows: the arguments of a gate, x null but for a
+ * symbol, or, l null, the logits from h and the model's x.  Returns the clamps
+ * that count. */
+uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
+                      const vg_input *x, const vg_sig *h, vg_sig *a);
 
-/* sum[] += W z of a group of rows from row on. */
-void vg_words_add(const uint8_t *blob, const vg_map *m, const vg_wide *wide,
-                  uint32_t row, int64_t *sum);
+/* The arguments of gates n and m of a gru. */
+void vg_words_reset(const vg_run *r, const vg_layer *l, const vg_map *n,
+                    const vg_input *symbol, vg_sig *a);
 
 /* ---- run.c: what lies in a run's arena -------------------------------- */
 
@@ -300,10 +303,10 @@ static inline vg_sig *vg_run_signals(const vg_run *r, uint32_t at)
     return (vg_sig *)(void *)(r->arena + at / 4);
 }
 
-/* Room for a vg_wide, behind the logits; only where the layout is words. */
-static inline int32_t *vg_run_wide(const vg_run *r)
+/* Room for vg_wide, behind the logits; only where the layout is words. */
+static inline vg_wide *vg_run_wide(const vg_run *r)
 {
-    return (int32_t *)(void *)(r->arena + (vg_run_readout(r)->logits +
+    return (vg_wide *)(void *)(r->arena + (vg_run_readout(r)->logits +
                                            2 * (size_t)r->model->n_out + 3) /
                                               4);
 }

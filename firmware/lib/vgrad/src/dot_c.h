@@ -1,12 +1,29 @@
-/* dot_c.h - the products of two rows with a vector in portable C99: the
- * reference for every other kernel.  Each adds to sum[2] what w0[n] and w1[n],
- * which may be one, give with z[n].  Sums are exact in 64 bits: |w z| < 2^30
- * and there are fewer than 2^18 columns.
+/* dot_c.h - the kernels in portable C99: the reference for every other one.
+ *
+ * dot_c_w16, _w8: the products of two rows with a vector.  Each adds to sum[2]
+ * what w0[n] and w1[n], which may be one, give with z[n].
+ *
+ * dot_c_map16, _map8: a whole map at once, from sums to rounded results.
+ *
+ * Sums are exact in 64 bits: |w z| < 2^30 and there are fewer than 2^18
+ * columns.
  */
 #ifndef VG_DOT_C_H
 #define VG_DOT_C_H
 
-#include <stdint.h>
+#include "fx.h"
+
+/* A map whose z is one piece.  Rows are padded to stride, a multiple of 4, with
+ * zeros: a kernel may run to it, whatever z holds there. */
+typedef struct {
+    const void *w;       /* [rows][stride], 4-byte aligned */
+    const int32_t *b;    /* [rows]; null: none */
+    const uint8_t *exps; /* the sums': of 16-bit weights one, else [rows] */
+    const void *z;       /* int16[stride], 4-byte aligned; of words int32 */
+    uint32_t rows;
+    uint32_t stride;
+    int32_t arg_exp; /* of the results: 1 <= exps[] - arg_exp <= 31 */
+} dot_map;
 
 static inline int64_t dot_c_row16(const int16_t *w, const int16_t *z,
                                   uint32_t n)
@@ -39,9 +56,9 @@ static inline void dot_c_w8(const int8_t *w0, const int8_t *w1,
     sum[1] += dot_c_row8(w1, z, n);
 }
 
-/* Words: sum[] += what a group of two or four rows gives with z[n], one word a
- * column.  The weights of every row but the last have their highest bit
- * flipped.  n is a multiple of 4; z[-1] is the sum of z[n]. */
+/* Words (words.c): sum[] += what a group of two or four rows gives with z[n],
+ * one word a column.  The weights of every row but the last have their highest
+ * bit flipped.  n is a multiple of 4; z[-1] is the sum of z[n]. */
 
 static inline void dot_c_words16(const uint32_t *w, const int32_t *z,
                                  uint32_t n, int64_t *sum)
@@ -60,6 +77,39 @@ static inline void dot_c_words8(const uint32_t *w, const int32_t *z, uint32_t n,
         for (int k = 0; k < 4; k++)
             sum[k] += ((int32_t)(v >> 8 * k & 0xFF) - 0x80) * z[j];
     }
+}
+
+/* A map in words, of one block of columns, by groups.  Returns how many rows,
+ * from the first on; here none, and dot_c_words16 and _8 do it. */
+static inline uint32_t dot_c_words_map(const dot_map *m, int16_t *a)
+{
+    (void)m;
+    (void)a;
+    return 0;
+}
+
+/* A whole map, a[rows] = sat16(rs(b + W z, exps[] - arg_exp)), by a kernel of
+ * two rows.  each is 0 where the rows have one exponent, else 1. */
+#define DOT_C_MAP(type, each, two_rows)                                        \
+    const type *w = m->w;                                                      \
+    for (uint32_t row = 0; row < m->rows; row += 2) {                          \
+        const uint32_t next = row + 1 < m->rows;                               \
+        int64_t sum[2] = {0, 0};                                               \
+        two_rows(w, w + next * m->stride, m->z, m->stride, sum);               \
+        w += (1 + next) * m->stride;                                           \
+        for (uint32_t k = row; k <= row + next; k++)                           \
+            a[k] = fx_narrow(fx_rs31(sum[k - row] + (m->b ? m->b[k] : 0),      \
+                                     m->exps[each * k] - m->arg_exp));         \
+    }
+
+static inline void dot_c_map16(const dot_map *m, int16_t *a)
+{
+    DOT_C_MAP(int16_t, 0, dot_c_w16)
+}
+
+static inline void dot_c_map8(const dot_map *m, int16_t *a)
+{
+    DOT_C_MAP(int8_t, 1, dot_c_w8)
 }
 
 #endif

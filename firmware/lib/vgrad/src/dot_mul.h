@@ -43,6 +43,16 @@ static inline void dot_mul_w8(const int8_t *w0, const int8_t *w1,
     DOT_MUL_ALL(DOT_MUL_COLUMN("ldrsb", "1"))
 }
 
+static inline void dot_mul_map16(const dot_map *m, int16_t *a)
+{
+    DOT_C_MAP(int16_t, 0, dot_mul_w16)
+}
+
+static inline void dot_mul_map8(const dot_map *m, int16_t *a)
+{
+    DOT_C_MAP(int8_t, 1, dot_mul_w8)
+}
+
 #undef DOT_MUL
 #undef DOT_MUL_ALL
 #undef DOT_MUL_COLUMN

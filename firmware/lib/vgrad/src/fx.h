@@ -12,6 +12,13 @@
 #error "vgrad reads its blobs in place: the machine must be little-endian"
 #endif
 
+/* A frame of its own, so that a step takes the stack of the way it goes. */
+#ifdef __GNUC__
+#define VG_APART __attribute__((noinline))
+#else
+#define VG_APART
+#endif
+
 /* How often a value was clamped, from below and from above. */
 typedef struct {
     uint32_t low;

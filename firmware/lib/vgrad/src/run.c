@@ -51,7 +51,7 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
     if (readout)
         *readout = r;
     end += round4(2 * (uint32_t)m->n_out);
-    return w.group > 1 ? end + vg_wide_size(widest) : end;
+    return w.group > 1 ? end + vg_wide_size(widest, w.bits) : end;
 }
 
 int32_t vg_run_size(const vg_model *m)
