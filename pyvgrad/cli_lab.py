@@ -3,39 +3,88 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from pyvgrad.cli_io import Json, answer
+from pyvgrad.cli_io import Json, answer, say
+from pyvgrad.errors import VgradError
 from pyvgrad.lab import Lab
 from pyvgrad.progress import Reporter
 
-_MODULES = {
-    "learning": "results_learning",
-    "real-data": "real_data",
-    "new-class": "new_class",
-    "recalibration": "recalibration",
-}
-_ONE_ROW = ("new-class", "recalibration")
+
+class Entry(NamedTuple):
+    """A lab's module and what it is.
+
+    The module has ``run(out, *, full, seeds, first, only, workers, says) -> Lab``, or
+    those of the arguments that mean something there; a user's option that run does not
+    take is refused.
+    """
+
+    module: str
+    text: str
+
+
 _LABS = {
-    "underflow": "how far back integers carry an error",
-    "learning": "the tasks of the papers learnt in integers, next to float",
-    "real-data": "measured data in float, int16 and int8, on the host and on an M4",
-    "new-class": "a model learns a new speaker from a few sequences, in integers",
-    "recalibration": "a sensor is changed or turned, and the model learns it",
-    "quantization": "what 8 bits cost, and what training for them gains",
-    "instructions": "what a step takes on Cortex-M, counted, and what others need",
-    "onnx-suite": "the onnx package's own tests of recurrent nodes on the C core",
+    "underflow": Entry("underflow_page", "how far back integers carry an error"),
+    "learning": Entry(
+        "results_learning",
+        "the tasks of the papers learnt in integers, next to float",
+    ),
+    "theory": Entry(
+        "theory_lab",
+        "the error flow of 1998 and 2013: bounds, weights, cells, learning, integers",
+    ),
+    "temporal-order": Entry(
+        "results_order",
+        "gradients that explode and vanish: clipping, Omega, three starts",
+    ),
+    "cliff": Entry(
+        "results_cliff",
+        "the error surface of one unit, and what clipping does at its wall",
+    ),
+    "real-data": Entry(
+        "real_data",
+        "measured data in float, int16 and int8, on the host and on an M4",
+    ),
+    "new-class": Entry(
+        "new_class",
+        "a model learns a new speaker from a few sequences, in integers",
+    ),
+    "recalibration": Entry(
+        "recalibration",
+        "a sensor is changed or turned, and the model learns it",
+    ),
+    "quantization": Entry(
+        "results_quantization",
+        "what 8 bits cost, and what training for them gains",
+    ),
+    "instructions": Entry(
+        "instructions",
+        "what a step takes on Cortex-M, counted, and what others need",
+    ),
+    "onnx-suite": Entry(
+        "onnx_suite",
+        "the onnx package's own tests of recurrent nodes on the C core",
+    ),
+    "music": Entry(
+        "natural_music", "which keys sound next, in nats a step, with Omega and without"
+    ),
+    "characters": Entry(
+        "natural_text", "the next character and the fifth, in bits, likewise"
+    ),
 }
+_OPTIONS = {"first": "--first-seed"}  # where they are not named like the argument
 
 
 def lab(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="; ".join(f"{k}: {v}" for k, v in _LABS.items())
+            metavar="NAME", help="; ".join(f"{k}: {v.text}" for k, v in _LABS.items())
         ),
     ],
     out: Annotated[Path, typer.Option("-o", metavar="FOLDER")] = Path("lab"),
@@ -51,6 +100,22 @@ def lab(
     first_seed: Annotated[
         int | None, typer.Option(min=0, help="The first of them.")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Processes that share the seeds: local, local:N, or the address of a "
+            "scheduler of dask.distributed.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="music: a folder of MIDI files or a pickle; characters: a text, or "
+            "a folder of three.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Run an experiment and write its page, plot and figures into a folder.
@@ -59,64 +124,49 @@ def lab(
     """
     if name not in _LABS:
         raise ValueError(f"there is no lab {name!r}; known: {', '.join(_LABS)}")
-    asked = any(v is not None for v in (only, seeds, first_seed))
-    if name in ("underflow", "onnx-suite") and asked:
-        raise ValueError(f"{name} draws nothing and has no --only, no --seeds")
-    if name == "underflow":
-        from pyvgrad.underflow_page import run as run_underflow
-
-        found = run_underflow(out, full=full)
-    elif name == "onnx-suite":
-        from pyvgrad.onnx_suite import run as run_suite
-
-        found = run_suite(out)
-    elif name == "instructions":
-        from pyvgrad.instructions import run as run_instructions
-
-        with Reporter() as says:
-            found = run_instructions(out, full=full, says=says.update)
-    elif name == "quantization":
-        if full or only is not None:
-            raise ValueError("quantization has no --full and no --only")
-        found = _quantization(out, seeds, first_seed)
-    else:
-        rows = [row.strip() for row in (only or "").split(",") if row.strip()]
-        with Reporter() as says:
-            found = _run(
-                name,
-                out,
-                full=full,
-                only=rows,
-                seeds=seeds,
-                first=first_seed,
-                says=says.update,
-            )
+    rows = [row.strip() for row in (only or "").split(",") if row.strip()]
+    asked = {
+        "full": full or None,
+        "only": rows or None,
+        "seeds": seeds,
+        "first": first_seed,
+        "workers": workers,
+        "data": data,
+    }
+    module = _module(name)
+    try:
+        found = _run(name, module.run, out, asked)
+    except KeyboardInterrupt as stop:
+        if stop.args:
+            say(f"pyvgrad: {stop}")
+        raise
     files = [str(file) for file in found.files]
     result = {"rows": found.rows, "files": files}
     answer(result, as_json, [*found.lines, *files])
     return 0 if found.success else 1
 
 
-def _quantization(out: Path, seeds: int | None, first: int | None) -> Lab:
-    from pyvgrad.results_quantization import FIRST_SEED, SEEDS, run
+def _module(name: str) -> Any:
+    """The lab's module; VgradError where JAX is not there for it."""
+    try:
+        return importlib.import_module(f"pyvgrad.{_LABS[name].module}")
+    except ModuleNotFoundError as error:
+        if error.name != "jax":
+            raise
+        raise VgradError(
+            f"jax is not installed and lab {name} needs it: pip install pyvgrad[train]"
+        ) from error
 
+
+def _run(name: str, run: Callable[..., Lab], out: Path, asked: dict[str, Any]) -> Lab:
+    """Call a lab with what was asked; ValueError for what it does not take."""
+    takes = inspect.signature(run).parameters
+    given = {k: v for k, v in asked.items() if v is not None}
+    for argument in given:
+        if argument not in takes:
+            option = _OPTIONS.get(argument, f"--{argument}")
+            raise ValueError(f"{name} has no {option}")
+    if "full" in takes:
+        given.setdefault("full", False)
     with Reporter() as says:
-        return run(
-            out,
-            seeds=SEEDS if seeds is None else seeds,
-            first=FIRST_SEED if first is None else first,
-            says=says.update,
-        )
-
-
-def _run(
-    name: str, out: Path, *, full: bool, only: list[str], first: int | None, **more: Any
-) -> Lab:
-    """An experiment that has rows and seeds; those of ``first`` None are its own."""
-    module = importlib.import_module(f"pyvgrad.{_MODULES[name]}")
-    if only and name in _ONE_ROW:
-        raise ValueError(f"{name} has no rows and no --only")
-    chosen = {} if name in _ONE_ROW else {"only": only}
-    start = module.FIRST_SEED if first is None else first
-    found: Lab = module.run(out, full=full, first=start, **chosen, **more)
-    return found
+        return run(out, **given, **({"says": says.update} if "says" in takes else {}))

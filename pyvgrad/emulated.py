@@ -17,21 +17,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyvgrad.emulated_qemu import Qemu
 from pyvgrad.errors import DeviceError
 from pyvgrad.firmware import ARM, FIRMWARE, require
 from pyvgrad.thumb import Tally, tally
 
 LIB = FIRMWARE / "lib" / "vgrad"
-CORES = ("m0", "m3", "m4", "m7", "m33")
+CORES = ("m0", "m3", "m4", "m7", "m33", "m55")
 OPTIMIZATION = "-O2"
 _PLATFORM = FIRMWARE / "platform" / "armqemu"
-_ROM, _RAM, _HEAP = 0x0001_0000, 0x2000_0000, 0x2040_0000
-_SIZE, _HEAP_SIZE = 0x0040_0000, 0x0400_0000  # bytes, of ROM and RAM, of the heap
-_STACK, _PAINTED = _RAM + _SIZE, 0x1_0000
-_RETURN = 0x1000  # where nothing is: a call is over when it gets there
+_BENCH = FIRMWARE / "bench"
+_MACHINES = {"m55": "mps3-an547"}  # of QEMU, for cores that unicorn does not know
+_ROM_SIZE, _RAM_SIZE, _HEAP_SIZE = 0x0020_0000, 0x0040_0000, 0x0400_0000  # bytes
+_IMAGE = 0x1_0000  # from the ROM's begin
+_PAINTED = 0x1_0000  # bytes of the stack
 _SECONDS = 120
 _KEPT = 32  # images
 _PAINT = 0xA5
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a core's memories begin."""
+
+    rom: int
+    ram: int
+    heap: int
+
+    @property
+    def stop(self) -> int:
+        """Where nothing is: a call is over when it gets there."""
+        return self.rom + 0x1000
+
+
+def places_of(core: str) -> Places:
+    """Where memory is: for M55 in the secure half of QEMU's machine."""
+    if core == "m55":
+        return Places(0x1100_0000, 0x3100_0000, 0x7000_0000)
+    return Places(0, 0x2000_0000, 0x2100_0000)
 
 
 # ---- build ---------------------------------------------------------------
@@ -39,18 +62,21 @@ _PAINT = 0xA5
 
 def core_sources() -> list[Path]:
     """The C files of the core, and the objects that are counted on."""
-    return [*sorted(LIB.glob("src/*.c")), FIRMWARE / "bench" / "bench.c"]
+    return [*sorted(LIB.glob("src/*.c")), _BENCH / "bench.c"]
 
 
 def _command(core: str, flags: Sequence[str]) -> list[str]:
+    places = places_of(core)
     memory = {
-        "ROM_ORIGIN": _ROM,
-        "ROM_LENGTH": _SIZE - _ROM,
-        "RAM_ORIGIN": _RAM,
-        "RAM_LENGTH": _SIZE,
+        "ROM_ORIGIN": places.rom + _IMAGE,
+        "ROM_LENGTH": _ROM_SIZE - _IMAGE,
+        "RAM_ORIGIN": places.ram,
+        "RAM_LENGTH": _RAM_SIZE,
     }
+    # vectors need the registers of the FPU
+    floats = "hard" if core == "m55" else "soft"
     return [
-        *(ARM + "gcc", f"-mcpu=cortex-{core}", "-mthumb", "-mfloat-abi=soft"),
+        *(ARM + "gcc", f"-mcpu=cortex-{core}", "-mthumb", f"-mfloat-abi={floats}"),
         *("-std=c99", OPTIMIZATION, *flags, f"-I{LIB / 'include'}"),
         *("--specs=nano.specs", "--specs=nosys.specs", "-nostartfiles"),
         *("-Wl,--entry=0", f"-Wl,-T{_PLATFORM / 'ldscripts' / 'cortexm.ld'}"),
@@ -91,6 +117,7 @@ def build(
     if core not in CORES:
         raise ValueError(f"instructions are counted on {', '.join(CORES)}, not {core}")
     files = core_sources() if sources is None else list(sources)
+    files.append(_BENCH / "vectors.c")
     if not all(path.is_file() for path in files):
         raise DeviceError("the core's C files are not here: install from a checkout")
     version = compiler_version()
@@ -136,29 +163,27 @@ def _unicorn() -> Any:
     return unicorn
 
 
-class Emulator:
-    """An image on a core; arguments and memory are the caller's affair.
+class _Unicorn:
+    """An image on a core in unicorn, as emulated_qemu.Qemu has it in QEMU."""
 
-    DeviceError when unicorn is missing, the image cannot be read or a call faults.
-    """
-
-    def __init__(self, image: Path, core: str) -> None:
+    def __init__(
+        self, core: str, places: Places, segments: list[tuple[int, bytes]]
+    ) -> None:
         unicorn = _unicorn()
         from unicorn import arm_const
 
         self._registers = arm_const
         self._fault = unicorn.UcError
+        self._stop = places.stop
         self._uc = uc = unicorn.Uc(
             unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
         )
         uc.ctl_set_cpu_model(getattr(arm_const, f"UC_CPU_ARM_CORTEX_{core.upper()}"))
-        uc.mem_map(0, _SIZE)
-        uc.mem_map(_RAM, _SIZE)
-        uc.mem_map(_HEAP, _HEAP_SIZE)
-        for address, data in _segments(image.read_bytes()):
+        uc.mem_map(places.rom, _ROM_SIZE)
+        uc.mem_map(places.ram, _RAM_SIZE)
+        uc.mem_map(places.heap, _HEAP_SIZE)
+        for address, data in segments:
             uc.mem_write(address, data)
-        self.symbols = _symbols(image)
-        self._free = _HEAP
         self._known: dict[tuple[int, int], Tally] = {}
         self._instructions = self._loads = 0
         uc.hook_add(unicorn.UC_HOOK_BLOCK, self._block)  # before the first start
@@ -171,16 +196,6 @@ class Emulator:
         self._instructions += known[0]
         self._loads += known[1]
 
-    def place(self, data: bytes | int) -> int:
-        """Address of fresh memory, 8-byte aligned, that holds the data or n zeros."""
-        content = bytes(data)  # of an int: zeros
-        address = self._free
-        if address + len(content) > _HEAP + _HEAP_SIZE:
-            raise DeviceError(f"the emulated RAM does not hold {len(content)} bytes")
-        self._free += -(-len(content) // 8) * 8
-        self._uc.mem_write(address, content)
-        return address
-
     def write(self, address: int, data: bytes) -> None:
         """Overwrite memory."""
         self._uc.mem_write(address, data)
@@ -189,31 +204,84 @@ class Emulator:
         """Bytes of memory."""
         return bytes(self._uc.mem_read(address, size))
 
-    def call(self, name: str, *arguments: int) -> Call:
-        """Call a function with 32-bit arguments, the first four in registers."""
+    def call(self, address: int, arguments: list[int], top: int) -> tuple[int, Tally]:
+        """Call a function with up to four registers, the stack's top given: r0, tally.
+
+        DeviceError where it does not return.
+        """
         uc, names = self._uc, self._registers
-        rest = [value & 0xFFFF_FFFF for value in arguments[4:]]
-        top = _STACK - (4 * len(rest) + 7) // 8 * 8
-        uc.mem_write(_STACK - _PAINTED, bytes([_PAINT]) * _PAINTED)
-        uc.mem_write(top, struct.pack(f"<{len(rest)}I", *rest))
-        for k, value in enumerate(arguments[:4]):
-            uc.reg_write(getattr(names, f"UC_ARM_REG_R{k}"), value & 0xFFFF_FFFF)
+        for k, value in enumerate(arguments):
+            uc.reg_write(getattr(names, f"UC_ARM_REG_R{k}"), value)
         uc.reg_write(names.UC_ARM_REG_SP, top)
-        uc.reg_write(names.UC_ARM_REG_LR, _RETURN | 1)
+        uc.reg_write(names.UC_ARM_REG_LR, self._stop | 1)
         self._instructions = self._loads = 0
         try:
-            uc.emu_start(self.symbols[name] | 1, _RETURN, timeout=int(_SECONDS * 1e6))
+            uc.emu_start(address | 1, self._stop, timeout=int(_SECONDS * 1e6))
         except self._fault as fault:
             at = uc.reg_read(names.UC_ARM_REG_PC)
-            raise DeviceError(f"{name} stopped at {at:#x}: {fault}") from None
-        if uc.reg_read(names.UC_ARM_REG_PC) & ~1 != _RETURN:
-            raise DeviceError(f"{name} has not returned in {_SECONDS} s")
-        result = uc.reg_read(names.UC_ARM_REG_R0)
-        untouched = self.read(_STACK - _PAINTED, _PAINTED - (_STACK - top))
+            raise DeviceError(f"stopped at {at:#x}: {fault}") from None
+        if uc.reg_read(names.UC_ARM_REG_PC) & ~1 != self._stop:
+            raise DeviceError(f"has not returned in {_SECONDS} s")
+        result = int(uc.reg_read(names.UC_ARM_REG_R0))
+        return result, Tally(self._instructions, self._loads)
+
+
+class Emulator:
+    """An image on a core; arguments and memory are the caller's affair.
+
+    In unicorn, or, with ``machine`` or on a core that unicorn does not know, in QEMU.
+    DeviceError when the emulator is missing, the image cannot be read or a call faults.
+    """
+
+    def __init__(self, image: Path, core: str, machine: str | None = None) -> None:
+        places = places_of(core)
+        machine = machine or _MACHINES.get(core)
+        segments = _segments(image.read_bytes())
+        self._core: _Unicorn | Qemu
+        if machine is None:
+            self._core = _Unicorn(core, places, segments)
+        else:
+            self._core = Qemu(machine, image, segments, places.stop)
+        self.symbols = _symbols(image)
+        self._stack = places.ram + _RAM_SIZE
+        self._free, self._end = places.heap, places.heap + _HEAP_SIZE
+        if machine is not None:
+            self.call("bench_enable")
+
+    def place(self, data: bytes | int) -> int:
+        """Address of fresh memory, 8-byte aligned, that holds the data or n zeros."""
+        content = bytes(data)  # of an int: zeros
+        address = self._free
+        if address + len(content) > self._end:
+            raise DeviceError(f"the emulated RAM does not hold {len(content)} bytes")
+        self._free += -(-len(content) // 8) * 8
+        self._core.write(address, content)
+        return address
+
+    def write(self, address: int, data: bytes) -> None:
+        """Overwrite memory."""
+        self._core.write(address, data)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes of memory."""
+        return self._core.read(address, size)
+
+    def call(self, name: str, *arguments: int) -> Call:
+        """Call a function with 32-bit arguments, the first four in registers."""
+        first, rest = arguments[:4], [value & 0xFFFF_FFFF for value in arguments[4:]]
+        top = self._stack - (4 * len(rest) + 7) // 8 * 8
+        self.write(self._stack - _PAINTED, bytes([_PAINT]) * _PAINTED)
+        self.write(top, struct.pack(f"<{len(rest)}I", *rest))
+        try:
+            result, count = self._core.call(
+                self.symbols[name] & ~1, [value & 0xFFFF_FFFF for value in first], top
+            )
+        except DeviceError as error:
+            raise DeviceError(f"{name} {error}") from None
+        untouched = self.read(self._stack - _PAINTED, _PAINTED - (self._stack - top))
         unused = len(untouched) - len(untouched.lstrip(bytes([_PAINT])))
         signed = result - (result >> 31 << 32)
-        stack = len(untouched) - unused
-        return Call(signed, self._instructions, self._loads, stack)
+        return Call(signed, *count, len(untouched) - unused)
 
 
 def _segments(elf: bytes) -> list[tuple[int, bytes]]:

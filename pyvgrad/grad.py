@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from pyvgrad.cells import Array, Shape
 from pyvgrad.model import (
     Params,
+    State,
     flipped,
     fuse,
     initial_state,
@@ -39,19 +40,34 @@ def logits_of(
     seen = jax.lax.stop_gradient if cut else _same
     if shape.whole:
         return _whole_logits(shape, params, x, seen, lengths)
-    maps = fuse(shape, params, jnp)
     start = initial_state(shape, params, x.shape[:-2], jnp)
+    return run_from(shape, params, start, x, seen)[1]
+
+
+def _same(v: Array) -> Array:
+    return v
+
+
+def run_from(
+    shape: Shape,
+    params: Params,
+    state: State,
+    x: Array,
+    seen: Callable[[Array], Array] = _same,
+) -> tuple[State, Array]:
+    """(the state after x (..., T, n_in), its logits (..., T, n_out)).
+
+    ``state`` is the one before, as of model.initial_state.  ValueError for a model with
+    a reversed layer.
+    """
+    maps = fuse(shape, params, jnp)
 
     def body(state: Any, now: Array) -> tuple[Any, Array]:
         state, logits, _ = step(shape, maps, state, now, jnp, seen)
         return state, logits
 
-    _, logits = jax.lax.scan(body, start, jnp.moveaxis(x, -2, 0))
-    return jnp.moveaxis(logits, 0, -2)
-
-
-def _same(v: Array) -> Array:
-    return v
+    state, logits = jax.lax.scan(body, state, jnp.moveaxis(x, -2, 0))
+    return state, jnp.moveaxis(logits, 0, -2)
 
 
 def _whole_logits(

@@ -13,10 +13,13 @@ import importlib.util
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pyvgrad import plain_c
 from pyvgrad.blob import parse
 from pyvgrad.dequantize import dequantize
 from pyvgrad.errors import VgradError
@@ -45,8 +48,10 @@ def host_times(blob: bytes, rounds: int = ROUNDS) -> dict[str, Any]:
     """Nanoseconds a step of every way that this machine has, and ratios.
 
     ``core``: one vg_run_steps of many steps; ``batch``: HostRunner.batch;
-    ``single``: HostExecutor.step; onnxruntime's and PyTorch's are one step a call but
-    for ``..._batch``, the same batch in one call.  ``ns`` are theirs, ``ratios`` to the
+    ``single``: HostExecutor.step; ``plain_c``: many steps of an LSTM written in float,
+    ``plain_c_fast``: the same with -ffast-math;
+    onnxruntime's and PyTorch's are one step a call but for ``..._batch``, the same
+    batch in one call.  ``ns`` are theirs, ``ratios`` to the
     core's, and ``overhead_ns`` is batch less core.  ValueError for a model that takes
     whole sequences.
     """
@@ -101,7 +106,9 @@ def ways_of(blob: bytes, model: QModel) -> list[Way]:
     stream = x.reshape(-1, model.shape.n_in)[:STREAM]
     values = (x / one).astype(np.float32)
     own = [_core(blob, x), _batch(blob, x), _single(blob, stream)]
-    return own + _onnx_ways(model, x, values) + _torch_ways(model, values)
+    lstm = lstm_of(model)
+    floats = [] if lstm is None else _lstm_ways(*lstm, values)
+    return own + floats + _onnx_ways(model, x, values)
 
 
 # ---- the core ------------------------------------------------------------
@@ -186,27 +193,50 @@ def _onnx_stream(name: str, graph: Any, x: Any) -> Way:
     return Way(name, call, STREAM)
 
 
-def _torch_ways(model: QModel, values: Any) -> list[Way]:
-    """PyTorch's LSTM on the blob's weights, where it is installed and is the model."""
-    cells = [q.layer.cell for q in model.layers]
-    if cells != ["lstm"] or model.readout is not None:
-        return []
-    if importlib.util.find_spec("torch") is None:
-        return []
-    torch: Any = importlib.import_module("torch")
-    torch.set_num_threads(1)
+def lstm_of(model: QModel) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Weights (n_in + n, 4 n) and biases (4 n) of gates i, f, g, o in float.
+
+    None for any other model than one LSTM layer without a readout.
+    """
+    if [q.layer.cell for q in model.layers] != ["lstm"] or model.readout is not None:
+        return None
     n = model.layers[0].layer.n
     (params,) = dequantize(model)["layers"]
-    lstm = torch.nn.LSTM(values.shape[-1], n, batch_first=True)
-    cell = torch.nn.LSTMCell(values.shape[-1], n)
     zeros = {gate: np.zeros(n) for gate in "ifgo"}
-    parts = {"weight_ih": "W", "weight_hh": "U", "bias_ih": "b"}
+    w, u, b = (
+        np.concatenate([(zeros | params[part])[gate] for gate in "ifgo"])
+        for part in "WUb"
+    )
+    return np.hstack([w, u]).T.astype(np.float32), b.astype(np.float32)
+
+
+def _lstm_ways(
+    w: NDArray[np.float32], b: NDArray[np.float32], values: NDArray[np.float32]
+) -> list[Way]:
+    ways = []
+    if plain_c.available():
+        x = values.reshape(-1, values.shape[-1])
+        for name, fast in (("plain_c", False), ("plain_c_fast", True)):
+            run = plain_c.PlainLstm(w, b, fast=fast).run
+            ways.append(Way(name, partial(run, x), len(x)))
+    if importlib.util.find_spec("torch") is not None:
+        ways += _torch_ways(w, b, values)
+    return ways
+
+
+def _torch_ways(
+    w: NDArray[np.float32], b: NDArray[np.float32], values: NDArray[np.float32]
+) -> list[Way]:
+    torch: Any = importlib.import_module("torch")
+    torch.set_num_threads(1)
+    n, n_in = len(b) // 4, values.shape[-1]
+    lstm = torch.nn.LSTM(n_in, n, batch_first=True)
+    cell = torch.nn.LSTMCell(n_in, n)
+    parts = {"weight_ih": w[:n_in].T, "weight_hh": w[n_in:].T, "bias_ih": b}
     with torch.no_grad():
         for to, end in ((lstm, "_l0"), (cell, "")):
             for name, part in parts.items():
-                of = zeros | params[part]
-                rows = np.concatenate([of[gate] for gate in "ifgo"])
-                getattr(to, name + end).copy_(torch.tensor(rows))
+                getattr(to, name + end).copy_(torch.tensor(part))
             getattr(to, f"bias_hh{end}").zero_()
     x = torch.tensor(values)
     steps = list(x.reshape(-1, 1, values.shape[-1])[:STREAM])

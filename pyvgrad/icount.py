@@ -39,26 +39,33 @@ def bench_inputs(n_in: int, steps: int, seed: int = 0) -> Signals:
     return rng.integers(-(1 << 14), 1 << 14, (steps, n_in)).astype(np.int16)
 
 
-def _opened(blob: bytes, core: str, flags: Sequence[str]) -> Emulator:
+def _opened(
+    blob: bytes, core: str, flags: Sequence[str], machine: str | None = None
+) -> Emulator:
     """A core that has opened a blob."""
-    chip = Emulator(build(core, flags=flags), core)
+    chip = Emulator(build(core, flags=flags), core, machine)
     _checked(chip.call("bench_open", chip.place(blob), len(blob)))
     return chip
 
 
 def count_steps(
-    blob: bytes, x: Signals, core: str = "m4", flags: Sequence[str] = ()
+    blob: bytes,
+    x: Signals,
+    core: str = "m4",
+    flags: Sequence[str] = (),
+    machine: str | None = None,
 ) -> tuple[list[Call], Signals]:
     """Call vg_run_step on each x (T, n_in) from the start: the calls, y (T, n_out).
 
-    DeviceError if the core's C code refuses the blob, and as ``Emulator``; ValueError
-    for a model that takes whole sequences.
+    ``machine`` is one of QEMU's, to count there.  DeviceError if the core's C code
+    refuses the blob, and as ``Emulator``; ValueError for a model that takes whole
+    sequences.
     """
     shape = parse(blob).shape
     if shape.whole:
         raise ValueError(NO_STEP)
     n_out = shape.n_out
-    chip = _opened(blob, core, flags)
+    chip = _opened(blob, core, flags, machine)
     size = _checked(chip.call("bench_size"))
     _checked(chip.call("bench_start", chip.place(size), size))
     run, x_at, y_at = (

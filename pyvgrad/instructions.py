@@ -52,6 +52,7 @@ PEERS = (
     Peers("m4", 28, 64, 99_100, 82_195, 107_970, 145_332),
     Peers("m33", 32, 32, 41_935, 35_322, 0, 54_663),
     Peers("m7", 32, 32, 41_155, 34_946, 0, 52_582),
+    Peers("m55", 32, 32, 23_923, 13_471, 0, 45_668),
     Peers("m3", 32, 32, 59_859, 44_300, 932_807, 958_450),
     Peers("m0", 32, 32, 499_711, 92_874, 2_023_585, 2_055_935),
 )
@@ -147,11 +148,11 @@ def page(figures: dict[str, Any]) -> str:
         "your own.",
         "",
         "Executed instructions of one layer without a readout, random weights, "
-        f"counted exactly in unicorn; arm gcc {figures['compiler']} -O2, full tables. "
-        "They are the same on every machine and are not cycles: one load of many "
-        "registers counts once (`loads_per_mac` is beside it), and on a core without "
-        "a fast multiplier a product takes longer than it counts. M55 is not here: "
-        "unicorn has no MVE.",
+        "counted exactly in unicorn, and for M55 in QEMU, which agree; arm gcc "
+        f"{figures['compiler']} -O2, full tables. They are the same on every machine "
+        "and are not cycles: one load of many registers counts once (`loads_per_mac` "
+        "is beside it), on a core without a fast multiplier a product takes longer "
+        "than it counts, and on M55 an instruction of vectors takes two cycles.",
         "",
         "## A step of an LSTM, and what others need",
         "",
@@ -199,8 +200,8 @@ def _beside_peers(rows: Rows) -> list[str]:
         "The last three columns say how many times more CMSIS-NN needs; **below 1 it "
         "needs less.** Its s16 has int8 weights and int16 signals, so w8 has the same "
         "widths and w16 has weights twice as fine; its s8 has int8 signals too, "
-        "which nothing here has. The floats were built for M4, M7 and M33 with their "
-        "FPU.",
+        "which nothing here has. The floats were built for M4, M7, M33 and M55 with "
+        "their FPU.",
     ]
 
 

@@ -6,7 +6,7 @@ Its parameters are a tree of arrays (params.py).  Everything takes an array name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -142,19 +142,23 @@ def step(
     x: Array,
     xp: Any = np,
     seen: Callable[[Array], Array] = lambda v: v,
+    added: Sequence[Mapping[str, Array] | None] | None = None,
 ) -> tuple[State, Array, list[dict[str, Array]]]:
     """One step of x (..., n_in): the new state, the logits, every gate's argument.
 
-    Without a readout the logits are what the last layer gives.  ``seen`` as in
-    layer_step.  ValueError for a model with a reversed layer: it has no single step.
+    Without a readout the logits are what the last layer gives.  ``seen`` and, of each
+    layer, ``added`` as in layer_step.  ValueError for a model with a reversed layer: it
+    has no single step.
     """
     if shape.whole:
         raise ValueError("a model with a reversed layer takes whole sequences")
     new: State = []
     arguments = []
     below = x
-    for layer, affines, s in zip(shape.layers, maps.layers, state, strict=True):
-        now, below, a = layer_step(layer, affines, s, below, xp, seen)
+    pushes = [None] * len(shape.layers) if added is None else added
+    each = zip(shape.layers, maps.layers, state, pushes, strict=True)
+    for layer, affines, s, push in each:
+        now, below, a = layer_step(layer, affines, s, below, xp, seen, push)
         new.append(now)
         arguments.append(a)
     return new, readout_step(shape, maps, below, x, xp), arguments
@@ -177,11 +181,13 @@ def layer_step(
     x: Array,
     xp: Any = np,
     seen: Callable[[Array], Array] = lambda v: v,
+    added: Mapping[str, Array] | None = None,
 ) -> tuple[dict[str, Array], Array, dict[str, Array]]:
     """One step of one layer: the new state, what it gives (..., n), the arguments.
 
     ``seen`` is applied to a state where weights read it, not where the unit does: the
-    truncated gradient cuts there.
+    truncated gradient cuts there.  ``added`` {gate: (..., rows)} comes to the gates'
+    arguments: the derivative by it is that by the argument.
     """
     a: dict[str, Array] = {}
     for affine in affines:
@@ -189,7 +195,8 @@ def layer_step(
         if affine.gates[0] in layer.row.late and layer.row.between is not None:
             read = s | layer.row.between(layer, a, s, xp)
         read = {k: seen(v) for k, v in read.items()}
-        a |= _arguments(layer, affine, read, x, xp)
+        now = _arguments(layer, affine, read, x, xp)
+        a |= now if added is None else {k: v + added[k] for k, v in now.items()}
     new = layer.row.unit(layer, a, s, xp)
     out = new.pop("out", new["h"])
     return new, out, a

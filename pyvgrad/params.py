@@ -16,6 +16,7 @@ V without shortcuts, the readout.  Initial states may be left out (zeros).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,60 @@ def init_params(
             for name, s in tree["readout"].items()
         }
     return params
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start of Pascanu et al. 2013: normal weights, biases of 0.
+
+    ``cell`` are the units it is for, ``deviation`` that of all weights.  With a
+    ``radius`` a row of U keeps ``links`` weights, and U is scaled to this spectral
+    radius.
+    """
+
+    cell: str
+    deviation: float
+    links: int = 0
+    radius: float = 0.0
+
+
+STARTS = {
+    "sigmoid": Start("rnn_sigmoid", 0.01),
+    "basic-tanh": Start("rnn_tanh", 0.1),
+    "smart-tanh": Start("rnn_tanh", 0.01, links=15, radius=0.95),
+}
+
+
+def start_params(name: str, shape: Shape, rng: np.random.Generator) -> Params:
+    """Fresh parameters, float64, of one of STARTS.
+
+    ValueError for another name, and for cells that it is not for.
+    """
+    if name not in STARTS:
+        raise ValueError(f"there is no start {name!r}; known: {', '.join(STARTS)}")
+    start = STARTS[name]
+    if any(layer.cell != start.cell for layer in shape.layers):
+        raise ValueError(f"the start {name!r} is for layers of {start.cell}")
+
+    def normal(of: Any, key: str = "") -> Any:
+        if isinstance(of, tuple):
+            return np.zeros(of) if key == "b" else rng.normal(0.0, start.deviation, of)
+        if isinstance(of, list):
+            return [normal(v) for v in of]
+        return {k: normal(v, "b" if key == "b" else k) for k, v in of.items()}
+
+    params: Params = normal(expected_shapes(shape))
+    if start.radius:
+        for layer in params["layers"]:
+            layer["U"]["a"] = _sparse(layer["U"]["a"], start, rng)
+    return params
+
+
+def _sparse(U: Array, start: Start, rng: np.random.Generator) -> Array:
+    """U with few weights a row, scaled to the spectral radius."""
+    order = rng.permuted(np.tile(np.arange(len(U)), (len(U), 1)), axis=1)
+    kept = np.where(order < start.links, U, 0.0)
+    return kept * (start.radius / np.abs(np.linalg.eigvals(kept)).max())
 
 
 def state_sizes(layer: Layer) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +154,62 @@ def seed_dots(
         return _png(figure)
 
 
+def seed_curves(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[Sequence[float], Floats]]]],
+    xlabel: str,
+    ylabel: str,
+    columns: int = 3,
+) -> bytes:
+    """A line a seed; ``panels`` {title: {label: (x, y) of each seed}}.
+
+    A label keeps its colour in every panel.
+    """
+    labels = list(dict.fromkeys(k for curves in panels.values() for k in curves))
+    height = 0.6 + 1.9 * -(-len(panels) // columns)
+    with _figure(8.4, height) as figure:
+        every = _panels(figure, len(panels), columns, sharex=True, sharey=True)
+        shown: dict[str, Any] = {}
+        for axes, (title, curves) in zip(every, panels.items(), strict=True):
+            for label, seeds in curves.items():
+                colour = _COLOURS[labels.index(label)]
+                for x, y in seeds:
+                    (shown[label],) = axes.plot(x, y, lw=0.9, alpha=0.8, color=colour)
+            axes.set(title=title)
+        figure.supxlabel(xlabel, fontsize=8.0)
+        figure.supylabel(ylabel, fontsize=8.0)
+        figure.legend(
+            shown.values(), shown.keys(), loc="outside upper center", ncols=len(shown)
+        )
+        return _png(figure)
+
+
+def wall(
+    axes_of: tuple[Floats, Floats],
+    error: Floats,
+    paths: Mapping[str, tuple[Floats, Floats]],
+) -> bytes:
+    """An error surface (w, b) from the side, and from above with paths; their errors.
+
+    ``axes_of`` are w and b, ``paths`` {label: (points (n, 2), errors (n,))}.
+    """
+    w, b = axes_of
+    with _figure(8.4, 3.1) as figure:
+        side = figure.add_subplot(1, 3, 1, projection="3d")
+        side.plot_surface(*np.meshgrid(w, b), error.T, cmap="viridis", rcount=80)
+        side.set(xlabel="w", ylabel="b", zlabel="error")
+        side.view_init(30.0, -60.0)
+        above, over = figure.add_subplot(1, 3, 2), figure.add_subplot(1, 3, 3)
+        above.pcolormesh(w, b, error.T, cmap="viridis", shading="nearest", alpha=0.6)
+        for k, (label, (points, errors)) in enumerate(paths.items()):
+            look = {"color": ("#d1495b", "#0b6bcb", "#222222")[k], "lw": 0.9}
+            above.plot(*points.T, "o-", ms=1.5, **look)
+            over.plot(errors, label=label, **look)
+        above.set(xlabel="w", ylabel="b", xlim=(w[0], w[-1]), ylim=(b[0], b[-1]))
+        over.set(xlabel="update", ylabel="error", yscale="log", xlim=(0, 250))
+        figure.legend(loc="outside upper center", ncols=len(paths))
+        return _png(figure)
+
+
 def mean_curves(
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
     xlabel: str,
@@ -179,6 +235,63 @@ def mean_curves(
         for axes in every:
             handles, names = axes.get_legend_handles_labels()
             shown |= dict(zip(names, handles, strict=True))
+        figure.legend(
+            shown.values(),
+            shown.keys(),
+            loc="outside upper center",
+            ncols=min(len(shown), 4),
+        )
+        return _png(figure)
+
+
+class Line(NamedTuple):
+    """Points (x, y) of a label; ``look`` is matplotlib's: ``-``, ``--``, ``o`` ..."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    look: str = "-"
+
+
+class Axis(NamedTuple):
+    """What an axis shows; ``low`` and ``high`` None leave that end to the values."""
+
+    label: str
+    log: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+def line_panels(
+    panels: Mapping[str, Sequence[Line]],
+    axes: Sequence[tuple[Axis, Axis]],
+    columns: int = 2,
+) -> bytes:
+    """Lines and points by panel, ``panels`` {title: lines}; ``axes`` (x, y) of each.
+
+    A label keeps its colour in every panel and stands in the legend once.
+    """
+    labels = list(
+        dict.fromkeys(one.label for lines in panels.values() for one in lines)
+    )
+    rows = -(-len(panels) // columns)
+    with _figure(8.4, 0.8 + 2.7 * rows) as figure:
+        shown: dict[str, Any] = {}
+        every = _panels(figure, len(panels), columns)
+        for ax, (title, lines), (x, y) in zip(every, panels.items(), axes, strict=True):
+            for one in lines:
+                colour = _COLOURS[labels.index(one.label) % len(_COLOURS)]
+                look = {"color": colour, "ms": 3.0, "lw": 1.2, "label": one.label}
+                if one.look == "o":
+                    look |= {"alpha": 0.4, "mew": 0.0}
+                (drawn,) = ax.plot(one.x, one.y, one.look, **look)
+                shown.setdefault(one.label, drawn)
+            for name, axis in (("x", x), ("y", y)):
+                if axis.log:
+                    ax.set(**{f"{name}scale": "log"})
+                ax.set(**{f"{name}label": axis.label})
+                ax.set(**{f"{name}lim": (axis.low, axis.high)})
+            ax.set(title=title)
         figure.legend(
             shown.values(),
             shown.keys(),

@@ -35,12 +35,19 @@ _SETTINGS = Settings(
 Says = Callable[[str, int, int], None]
 
 
-def run(out: Path, *, seeds: int, first: int, says: Says | None = None) -> Lab:
+def run(
+    out: Path,
+    *,
+    seeds: int | None = None,
+    first: int = FIRST_SEED,
+    says: Says | None = None,
+) -> Lab:
     """Quantize ``seeds`` nets of each cell; write quantization.md and .json into out.
 
     An error is the rms of y - t over that of t on fresh sequences, in per cent.
     """
     make_folder(out)
+    seeds = SEEDS if seeds is None else seeds
     rows = []
     for k, cell in enumerate(CELLS):
         errors = []

@@ -12,10 +12,10 @@ class Tally(NamedTuple):
     loads: int
 
 
-def tally(code: bytes) -> Tally:
-    """Count a piece of straight code, each instruction once."""
+def tally(code: bytes, most: int | None = None) -> Tally:
+    """Count a piece of straight code, or its first instructions, each once."""
     at = instructions = loads = 0
-    while at < len(code):
+    while at < len(code) and instructions != most:
         first = int.from_bytes(code[at : at + 2], "little")
         if first >> 11 >= 0b11101:  # one of 32 bits
             loads += _wide(first, int.from_bytes(code[at + 2 : at + 4], "little"))

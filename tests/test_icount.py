@@ -15,6 +15,7 @@ from pyvgrad.emulated import CORES, Emulator, build
 from pyvgrad.errors import DeviceError
 from pyvgrad.icount import (
     bench_blob,
+    bench_inputs,
     bench_training,
     bench_whole,
     count_steps,
@@ -60,7 +61,7 @@ forever:
     b forever
     .type wild, %function
 wild:
-    ldr r0, =0x90000000
+    ldr r0, =0xF0000000
     ldr r0, [r0]
     bx lr
     .type sum5, %function
@@ -88,6 +89,32 @@ def test_long_instructions_and_a_block_of_it_counted_by_hand(counted):
     call = counted.call("caller")
     assert (call.result, call.instructions, call.stack) == (1, 5 + 4, 8)
     assert call.loads == 2
+
+
+@pytest.mark.parametrize(("core", "machine"), [("m3", "an385"), ("m4", "an386")])
+def test_qemu_counts_what_unicorn_counts(core, machine):
+    blob, x = bench_blob("lstm", 9, 10, 8), bench_inputs(9, 3)
+    qemu = f"mps2-{machine}"
+    unicorn, y = count_steps(blob, x, core)
+    assert all(call.instructions > 5000 and call.stack > 0 for call in unicorn)
+    calls, same = count_steps(blob, x, core, machine=qemu)
+    assert calls == unicorn
+    assert np.array_equal(same, y)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 1000])
+def test_a_loop_in_qemu_counted_by_hand(tmp_path, turns):
+    source = tmp_path / "code.s"
+    source.write_text(CODE)
+    call = Emulator(build("m55", [source]), "m55").call("add_up", turns, -3)
+    assert (call.result, call.instructions) == (-3 * turns, 2 + 3 * turns + 2)
+
+
+def test_a_fault_in_qemu_is_a_device_error_that_names_the_function(tmp_path):
+    source = tmp_path / "code.s"
+    source.write_text(CODE)
+    with pytest.raises(DeviceError, match="wild qemu-system-arm has ended"):
+        Emulator(build("m55", [source]), "m55").call("wild")
 
 
 def test_the_fifth_argument_is_on_the_stack(counted):
@@ -299,7 +326,7 @@ def test_bench_without_a_blob_counts_layers_of_three_sizes(pyvgrad):
     [
         ("bench m.vg --method tbptt", "--train"),
         ("bench m.vg --train --method bptt", "--train"),
-        ("bench m.vg --on m55", "--on takes m0, m3"),
+        ("bench m.vg --on m5", "--on takes m0, m3"),
         ("bench --cell gruu", "--cell takes"),
         ("bench m.vg --cell lstm", "not both"),
         ("bench none.vg", "none.vg"),

@@ -127,7 +127,8 @@ def test_a_goal_decides_no_exit_code(pyvgrad):
     [
         (["cooking"], "there is no lab 'cooking'; known: underflow, learning"),
         (["learning", "--only", "lag-5"], "there is no row 'lag-5'"),
-        (["underflow", "--seeds", "3"], "no --only, no --seeds"),
+        (["underflow", "--seeds", "3"], "underflow has no --seeds"),
+        (["learning", "--first-seed", "3", "--workers", "2"], "no --workers"),
         (["learning", "-o", "file/below"], "file/below"),
     ],
 )

@@ -12,7 +12,7 @@ from data_wheels import needs_data
 from pyvgrad.defaults import recipe_for
 from pyvgrad.solve import solve
 from pyvgrad.tasks import Outputs, gait, make_int_task, make_task, packaged
-from pyvgrad.tasks.chorales import _rolls, chorale_sets, step_nats
+from pyvgrad.tasks.chorales import chorale_sets, rolls, step_nats
 from pyvgrad.tasks.classified import class_sets, raw_sets
 from pyvgrad.tasks.gait import in_motion, stream
 from pyvgrad.tasks.recordings import Recordings, Sets, int_whole_task, whole_task
@@ -201,10 +201,10 @@ def test_chorales_are_in_one_key_and_none_is_in_both_sets():
     assert len(sets.test) == 72
     x, y = sets.train.x[0], sets.train.y[0]
     np.testing.assert_array_equal(x[1:], y[:-1])
-    rolls = {roll.tobytes() for roll in sets.train.x}
-    assert not any(roll.tobytes() in rolls for roll in sets.test.x)
+    learnt = {roll.tobytes() for roll in sets.train.x}
+    assert not any(roll.tobytes() in learnt for roll in sets.test.x)
     notes = np.concatenate(sets.train.x).sum(axis=0)
-    _, low = _rolls()
+    _, low = rolls()
     pitch = (low + np.arange(len(notes))) % 12
     counts = np.bincount(pitch, notes, 12)
     assert set(np.argsort(counts)[-7:]) == {0, 2, 4, 5, 7, 9, 11}  # the white keys

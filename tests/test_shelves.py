@@ -14,20 +14,26 @@ SHELVES = [
     "cell_table",
     "cells",
     "params files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
-    "tasks.musicxml tasks.recordings nets qmodel plots plots_lab page progress",
-    "model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
-    "report_learning",
-    "calibrate scaling",
-    "bounds rounded tasks optim grad signals state dequantize quantize blob_format "
-    "onnx_build tensors intloss intgate intcells intslopes",
-    "onnx_fixed blob defaults qat intback intupdate float_maps results_page real_page",
+    "tasks.musicxml tasks.midi tasks.plain_pickle tasks.recordings nets "
+    "qmodel plots plots_lab page progress",
+    "store model tasks.order tasks.adding tasks.classified tasks.gait tasks.chorales "
+    "tasks.text report_learning flow_bounds",
+    "tasks.rolls cluster calibrate scaling",
+    "spread flow bounds rounded tasks optim grad signals state dequantize quantize "
+    "blob_format onnx_build tensors intloss intgate intcells intslopes",
+    "onnx_fixed blob defaults qat omega cliff intback intupdate float_maps "
+    "results_page real_page order_page",
     "native_core link executor intwhole recipes intmethods float_tape float_traces "
-    "float_asked onnx_cells",
-    "train onnx_exact native intmodel float_learn differences",
-    "qreport refine header onnx_layers native_run native_train intlearn long_run",
-    "solve results_quantization",
+    "float_asked onnx_cells natural",
+    "train results_cliff temporal_order onnx_exact native intmodel float_learn "
+    "differences natural_jobs",
+    "qreport refine header onnx_layers native_run native_train intlearn long_run "
+    "results_order natural_results",
+    "solve results_quantization natural_music natural_text",
     "onnx_export recall firmware underflow real_models real_scores",
-    "onnx_run",
+    "onnx_run emulated_qemu plain_c theory",
+    "theory_plots theory_page",
+    "theory_lab",
     "board underflow_page emulated",
     "accuracy device device_train live monitor icount host_times",
     "executors learn real_data instructions",
@@ -53,17 +59,25 @@ SHELVES = [
 SHELF = {name: k for k, names in enumerate(SHELVES) for name in names.split()}
 ONLY_IN = {
     "jax": {
+        "cliff",
         "float_asked",
         "float_learn",
         "float_maps",
         "float_tape",
         "float_traces",
+        "theory",
+        "flow",
         "grad",
+        "natural",
+        "omega",
         "optim",
         "qat",
+        "temporal_order",
         "train",
     },
     "optax": {"optim"},
+    "distributed": {"cluster"},
+    "dask": {"cluster"},
     "onnx": {
         "onnx_build",
         "onnx_exact",
@@ -76,6 +90,7 @@ ONLY_IN = {
     },
     "onnxruntime": {"onnx_run"},
     "cffi": {"native"},
+    "mido": {"tasks.midi"},
     "matplotlib": {"plots", "plots_lab"},
     "unicorn": {"emulated"},
     "typer": {
@@ -172,6 +187,7 @@ def test_running_a_blob_needs_no_jax():
         ("jax", "train reber -o M.vg"),
         ("optax", "train reber -o M.vg"),
         ("jax", "demo --on host"),
+        ("jax", "lab cliff"),
         ("onnx", "train reber -o M.vg"),
         ("typer", "info M.vg"),
     ],

@@ -27,7 +27,7 @@ _GOAL = 0.9
 
 
 @cache
-def _rolls() -> tuple[tuple[Floats, ...], int]:
+def rolls() -> tuple[tuple[Floats, ...], int]:
     """(piano rolls (T, notes) of 0 and 1, the lowest note), none twice."""
     folder = package("music21").joinpath("corpus", "bach")
     files = [f for f in folder.iterdir() if f.name.startswith("bwv")]
@@ -46,13 +46,13 @@ def _rolls() -> tuple[tuple[Floats, ...], int]:
         )
     pitches = {p for piece in found for step in piece for p in step}
     low, high = min(pitches), max(pitches)
-    rolls = []
+    made = []
     for piece in found:
         roll = np.zeros((len(piece), high - low + 1))
         for row, step in zip(roll, piece, strict=True):
             row[[p - low for p in step]] = 1.0
-        rolls.append(roll)
-    return tuple(rolls), low
+        made.append(roll)
+    return tuple(made), low
 
 
 def _to_no_sharps(fifths: int) -> int:
@@ -62,9 +62,11 @@ def _to_no_sharps(fifths: int) -> int:
 
 def chorale_sets(validate: int = 0) -> Sets:
     """Every fifth chorale, in the order of their names, is for the test."""
-    rolls, _ = _rolls()
+    every_roll, _ = rolls()
     every = Recordings(
-        [roll[:-1] for roll in rolls], [roll[1:] for roll in rolls], rolls[0].shape[1]
+        [roll[:-1] for roll in every_roll],
+        [roll[1:] for roll in every_roll],
+        every_roll[0].shape[1],
     )
     fifth = np.arange(len(every)) % FOLD == FOLD - 1
     sets = Sets(every.where(~fifth), every.where(fifth))

@@ -7,6 +7,7 @@ Schmidhuber 1997, experiment 6a.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyvgrad.tasks.lesson import IntTask, Lesson, ask_fresh, class_wins, within
 
@@ -44,6 +45,18 @@ def temporal_order(
 def _place(rng: np.random.Generator, length: int, tenth: int) -> int:
     """A place in [tenth L/10, (tenth + 1) L/10)."""
     return int(rng.integers(tenth * length // 10, (tenth + 1) * length // 10))
+
+
+def order_symbols(
+    rng: np.random.Generator, n: int, length: int, second: int = 5
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """``n`` sequences of temporal_order at once: symbols (n, length), classes (n,)."""
+    x = rng.integers(2, 2 + _DISTRACTORS, (n, length), np.uint8)
+    pair = rng.integers(0, 2, (n, 2), np.uint8)
+    for k, tenth in enumerate((1, second)):
+        low, high = tenth * length // 10, (tenth + 1) * length // 10
+        x[np.arange(n), rng.integers(low, high, n)] = pair[:, k]
+    return x, 2 * pair[:, 0] + pair[:, 1]
 
 
 def _below_one_percent(tests: int) -> int:

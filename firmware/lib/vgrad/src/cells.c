@@ -4,17 +4,19 @@
 #include "core.h"
 #include "lut.h"
 
-/* Arguments to values, in place. */
-static void sigmoids(vg_sig *a, uint32_t n)
+/* Values of arguments, here or in place. */
+static void sigmoids(const vg_sig *a, uint32_t n, vg_sig *y)
 {
-    for (uint32_t k = 0; k < n; k++)
-        a[k] = (vg_sig)lut_sigmoid(a[k]);
+    const struct lut_seg *zero = LUT_SIGMOID;
+    for (const vg_sig *end = a + n; a < end;)
+        *y++ = (vg_sig)lut_sigmoid_at(zero, *a++);
 }
 
-static void tanhs(vg_sig *a, uint32_t n)
+static void tanhs(const vg_sig *a, uint32_t n, vg_sig *y)
 {
-    for (uint32_t k = 0; k < n; k++)
-        a[k] = (vg_sig)lut_tanh(a[k]);
+    const struct lut_seg *zero = LUT_TANH;
+    for (const vg_sig *end = a + n; a < end;)
+        *y++ = (vg_sig)lut_tanh_at(zero, *a++);
 }
 
 /* ---- RNNs, IndRNN: Li et al. 2018 ----------------------------------- */
@@ -22,8 +24,7 @@ static void tanhs(vg_sig *a, uint32_t n)
 static uint32_t tanh_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     (void)c;
-    for (uint32_t u = 0; u < l->n; u++)
-        r[u] = (vg_sig)lut_tanh(a[u]);
+    tanhs(a, l->n, r);
     return 0;
 }
 
@@ -31,8 +32,7 @@ static uint32_t sigmoid_unit(const vg_layer *l, vg_sig *a, int32_t *c,
                              vg_sig *r)
 {
     (void)c;
-    for (uint32_t u = 0; u < l->n; u++)
-        r[u] = (vg_sig)lut_sigmoid(a[u]);
+    sigmoids(a, l->n, r);
     return 0;
 }
 
@@ -51,9 +51,9 @@ static uint32_t relu_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 static void lstm_g(const vg_layer *l, vg_sig *g)
 {
     if ((l->fields & VG_G_MASK) == VG_G_S)
-        sigmoids(g, l->n);
+        sigmoids(g, l->n, g);
     else
-        tanhs(g, l->n);
+        tanhs(g, l->n, g);
 }
 
 /* c' = f c + i g, one gate a block.  Without f it is 1 as in 1997, or with
@@ -63,15 +63,14 @@ static uint32_t lstm_c(const vg_layer *l, const vg_sig *i, const vg_sig *f,
 {
     const int32_t scale = (l->fields & VG_G_MASK) == VG_G_4S2 ? 128 : 64;
     const int coupled = l->cell == VG_LSTM_COUPLED;
-    fx_clamps k = {0, 0};
+    uint32_t clamped = 0;
     for (uint32_t b = 0, u = 0; u < l->n; b++) {
         const int32_t forget = f ? f[b] : coupled ? VG_ONE - i[b] : VG_ONE;
         const int32_t in = scale * i[b]; /* < 2^22 */
         for (const uint32_t end = u + l->block; u < end; u++)
-            c[u] = fx_sat30(
-                fx_rs((int64_t)forget * c[u] + (int64_t)in * g[u], 14), &k);
+            c[u] = fx_state(fx_mix(forget, c[u], in, g[u]), &clamped);
     }
-    return k.low + k.high;
+    return clamped;
 }
 
 /* h' = o h(c'), h(x) = tanh(x) or 2s(x) - 1 = tanh(x / 2); o may be null. */
@@ -79,11 +78,10 @@ static uint32_t lstm_h_tanh(const vg_layer *l, const vg_sig *o,
                             const int32_t *c, vg_sig *h)
 {
     const int shift = (l->fields & VG_H_MASK) == VG_H_TANH ? 8 : 9;
-    fx_clamps harmless = {0, 0};
     for (uint32_t b = 0, u = 0; u < l->n; b++)
         for (const uint32_t end = u + l->block; u < end; u++) {
-            const int32_t t = lut_tanh(fx_sat16(fx_rs(c[u], shift), &harmless));
-            h[u] = (vg_sig)(o ? fx_rs(o[b] * t, 14) : t);
+            const int32_t t = lut_tanh(fx_narrow32(fx_rs32(c[u], shift)));
+            h[u] = (vg_sig)(o ? fx_rs32(o[b] * t, 14) : t);
         }
     return 0;
 }
@@ -102,6 +100,31 @@ static uint32_t lstm_h_identity(const vg_layer *l, const vg_sig *o,
     return k.low + k.high;
 }
 
+/* All that, in one pass, of an LSTM whose gates are its cells' own. */
+static uint32_t lstm_fused(const vg_layer *l, vg_sig *i, int32_t *c, vg_sig *h)
+{
+    const struct lut_seg *sigmoid = LUT_SIGMOID, *tanh = LUT_TANH;
+    vg_sig *f = i + l->n, *o = f + l->n, *g = o + l->n;
+    uint32_t clamped = 0;
+
+    for (const vg_sig *end = f; i < end;) {
+        const int32_t in = lut_sigmoid_at(sigmoid, *i);
+        const int32_t cell = lut_tanh_at(tanh, *g);
+        int32_t forget, out, next;
+        *i++ = (vg_sig)in;
+        *g++ = (vg_sig)cell;
+        forget = lut_sigmoid_at(sigmoid, *f);
+        *f++ = (vg_sig)forget;
+        next = fx_state(fx_mix(forget, *c, 64 * in, cell), &clamped);
+        *c++ = next;
+        out = lut_sigmoid_at(sigmoid, *o);
+        *o++ = (vg_sig)out;
+        next = lut_tanh_at(tanh, fx_narrow32(fx_rs32(next, 8)));
+        *h++ = (vg_sig)fx_rs32(out * next, 14);
+    }
+    return clamped;
+}
+
 static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     const uint32_t blocks = (uint32_t)l->n / l->block;
@@ -111,6 +134,9 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
                                                  : lstm_h_tanh;
     uint32_t clamped;
 
+    if (l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
+        l->block == 1)
+        return lstm_fused(l, a, c, r);
     if (l->fields & VG_FORGET_GATE) {
         f = g;
         g += blocks;
@@ -119,7 +145,7 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
         o = g;
         g += blocks;
     }
-    sigmoids(a, (uint32_t)(g - a));
+    sigmoids(a, (uint32_t)(g - a), a);
     lstm_g(l, g);
     clamped = lstm_c(l, i, f, g, c);
     clamped += h(l, o, c, r);
@@ -139,8 +165,8 @@ static uint32_t peephole_between(const vg_layer *l, vg_sig *a, int32_t *c,
     const uint32_t n = l->n;
 
     (void)r;
-    sigmoids(a, 2 * n);
-    tanhs(a + 2 * n, n);
+    sigmoids(a, 2 * n, a);
+    tanhs(a + 2 * n, n, a + 2 * n);
     return lstm_c(l, a, a + n, a + 2 * n, c);
 }
 
@@ -149,7 +175,7 @@ static uint32_t peephole_unit(const vg_layer *l, vg_sig *a, int32_t *c,
 {
     vg_sig *o = a + 3 * (uint32_t)l->n;
 
-    sigmoids(o, l->n);
+    sigmoids(o, l->n, o);
     return lstm_h_tanh(l, o, c, r);
 }
 
@@ -159,15 +185,18 @@ static uint32_t peephole_unit(const vg_layer *l, vg_sig *a, int32_t *c,
 static uint32_t gru_c(const vg_layer *l, const vg_sig *z, const vg_sig *n,
                       int32_t *c, vg_sig *h)
 {
-    fx_clamps k = {0, 0};
+    uint32_t clamped = 0;
 
-    for (uint32_t u = 0; u < l->n; u++) {
-        const int32_t in = 64 * (VG_ONE - z[u]); /* <= 2^20 */
-        c[u] =
-            fx_sat30(fx_rs((int64_t)z[u] * c[u] + (int64_t)in * n[u], 14), &k);
-        h[u] = fx_sat16(fx_rs(c[u], 6), &k);
+    for (const vg_sig *end = z + l->n; z < end;) {
+        const int32_t keep = *z++;
+        const int32_t next =
+            fx_state(fx_mix(keep, *c, 64 * (VG_ONE - keep), *n++), &clamped);
+        const int32_t h_q14 = fx_rs32(next, 6);
+        *c++ = next;
+        *h = (vg_sig)fx_narrow32(h_q14);
+        clamped += *h++ != h_q14;
     }
-    return k.low + k.high;
+    return clamped;
 }
 
 /* Cho et al. 2014 as in cuDNN: r scales U h, not h. */
@@ -175,7 +204,7 @@ static uint32_t gru_between(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     (void)c;
     (void)r;
-    sigmoids(a, 2 * (uint32_t)l->n);
+    sigmoids(a, 2 * (uint32_t)l->n, a);
     return 0;
 }
 
@@ -183,7 +212,7 @@ static uint32_t gru_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     vg_sig *n = a + 2 * (uint32_t)l->n;
 
-    tanhs(n, l->n);
+    tanhs(n, l->n, n);
     return gru_c(l, a, n, c, r);
 }
 
@@ -196,15 +225,15 @@ static uint32_t reset_before_between(const vg_layer *l, vg_sig *a, int32_t *c,
 
     (void)gru_between(l, a, c, r);
     for (uint32_t u = 0; u < l->n; u++)
-        s[u] = (vg_sig)fx_rs((int32_t)reset[u] * r[u], 14);
+        s[u] = (vg_sig)fx_rs32(reset[u] * r[u], 14);
     return 0;
 }
 
 /* Collins et al. 2017, eq. 10-12. */
 static uint32_t ugrnn_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
-    sigmoids(a, l->n);
-    tanhs(a + l->n, l->n);
+    sigmoids(a, l->n, a);
+    tanhs(a + l->n, l->n, a + l->n);
     return gru_c(l, a, a + l->n, c, r);
 }
 
@@ -214,10 +243,10 @@ static uint32_t plus_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
     const uint32_t n = l->n;
     vg_sig *g = a + 2 * n, *p = g + n, *u = p + n, *y = a + l->rows;
 
-    sigmoids(g, n);
+    sigmoids(g, n, g);
     for (uint32_t k = 0; k < n; k++) {
         p[k] = p[k] > 0 ? p[k] : 0;
-        y[k] = (vg_sig)fx_rs(g[k] * u[k] + (VG_ONE - g[k]) * p[k], 14);
+        y[k] = (vg_sig)fx_rs32(g[k] * u[k] + (VG_ONE - g[k]) * p[k], 14);
     }
     return ugrnn_unit(l, a, c, r);
 }

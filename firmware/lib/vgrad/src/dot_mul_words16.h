@@ -6,7 +6,7 @@
 #ifndef VG_DOT_MUL_WORDS16_H
 #define VG_DOT_MUL_WORDS16_H
 
-#include "dot_mul.h"
+#include "dot_c.h"
 
 /* What a kernel keeps on the stack: z and where the first turn of the loop
  * starts, for its last columns are what is left of whole turns; then what was

@@ -9,15 +9,13 @@
 
 /* What the rows of a map read: z1 in the first n1 columns and z2 in the n2
  * after them, null for the one-hot x of a symbol; and in one column more h or c
- * of the row's own cell. */
+ * of the row's own cell, if own is not null. */
 typedef struct {
     const uint8_t *blob; /* where the weights are, too */
     const vg_sig *z1, *z2;
     uint32_t n1, n2;
     const vg_input *symbol;
-    const vg_sig *own_h;  /* null: none */
-    const int32_t *own_c; /* null: none */
-    int padded;           /* z1 can be read to the end of a padded row */
+    const void *own; /* of the cells: c, or h of a map that reads 'd' */
 } sources;
 
 /* Two rows at once.  The second is the first again after the last one. */
@@ -28,8 +26,8 @@ typedef struct {
 } two_rows;
 
 /* sum[2] += w z over n columns from the one at w on. */
-static void add_products(two_rows *t, const void *w, const vg_sig *z,
-                         uint32_t n)
+static VG_WITHIN void add_products(two_rows *t, const void *w, const vg_sig *z,
+                                   uint32_t n)
 {
     const void *w1 = (const uint8_t *)w + t->apart;
 
@@ -53,15 +51,13 @@ static int exp_of(const uint8_t *blob, const vg_map *m, uint32_t row)
     return blob[m->exps + (m->bits == 8 ? row : 0)];
 }
 
-/* sum[2] += w z of the one column that a symbol is. */
-static void add_symbol(const vg_map *m, const sources *s, uint32_t row,
-                       two_rows *t)
+/* sum[2] += w of column j for the symbol that is one there. */
+static void add_symbol(const uint8_t *blob, const vg_map *m, uint32_t j,
+                       int32_t one, uint32_t row, two_rows *t)
 {
-    const uint32_t j = (s->z1 ? s->n1 : 0) + s->symbol->symbol;
-
-    t->sum[0] += weight(s->blob, m, row, j) * s->symbol->one;
+    t->sum[0] += weight(blob, m, row, j) * one;
     if (t->apart)
-        t->sum[1] += weight(s->blob, m, row + 1, j) * s->symbol->one;
+        t->sum[1] += weight(blob, m, row + 1, j) * one;
 }
 
 /* What the last column of a row adds: h or c of the row's own cell. */
@@ -69,7 +65,9 @@ static int64_t own_product(const vg_map *m, const sources *s, uint32_t row)
 {
     const int32_t w = weight(s->blob, m, row, m->columns - 1);
 
-    return s->own_h ? w * s->own_h[row] : w * fx_rs(s->own_c[row], 6);
+    if (m->reads == 'd')
+        return w * ((const vg_sig *)s->own)[row];
+    return (int64_t)w * fx_rs32(((const int32_t *)s->own)[row], 6);
 }
 
 /* sum[2] = b of two rows from row on.  Returns where the first row is. */
@@ -88,8 +86,8 @@ static const uint8_t *start(const uint8_t *blob, const vg_map *m, uint32_t row,
 }
 
 /* sum[2] = b + W z of two rows from row on. */
-static void accumulate(const vg_map *m, const sources *s, uint32_t row,
-                       two_rows *t)
+static VG_WITHIN void accumulate(const vg_map *m, const sources *s,
+                                 uint32_t row, two_rows *t)
 {
     const uint8_t *w = start(s->blob, m, row, t);
 
@@ -98,8 +96,9 @@ static void accumulate(const vg_map *m, const sources *s, uint32_t row,
     if (s->n2 && s->z2)
         add_products(t, w + s->n1 * (m->bits / 8u), s->z2, s->n2);
     if (s->symbol)
-        add_symbol(m, s, row, t);
-    if (s->own_h || s->own_c) {
+        add_symbol(s->blob, m, (s->z1 ? s->n1 : 0) + s->symbol->symbol,
+                   s->symbol->one, row, t);
+    if (s->own) {
         t->sum[0] += own_product(m, s, row);
         if (t->apart)
             t->sum[1] += own_product(m, s, row + 1);
@@ -113,8 +112,8 @@ static int at_bound(vg_sig a)
 
 /* a[2] = sat16(rs(b + W z, E - arg_exp)) of two rows from row on, or of the
  * last one.  Returns the clamps that count. */
-static VG_APART uint32_t affine_rows(const vg_map *m, const sources *s,
-                                     uint32_t row, vg_sig *a)
+static uint32_t affine_rows(const vg_map *m, const sources *s, uint32_t row,
+                            vg_sig *a)
 {
     uint32_t clamped = 0;
     two_rows t;
@@ -131,23 +130,32 @@ static VG_APART uint32_t affine_rows(const vg_map *m, const sources *s,
     return clamped;
 }
 
-/* Is one vector all that the rows read, and such a one as kernels want? */
-static int is_whole(const sources *s)
+/* a[rows], in pieces.  whole: a kernel made them, and only those at a bound are
+ * looked at.  Returns the clamps that count. */
+static VG_APART uint32_t affine(const vg_map *m, const sources *s, int whole,
+                                vg_sig *a)
 {
-    return s->padded && s->z1 && !((uintptr_t)s->z1 & 3) && !s->n2 &&
-           !s->symbol && !s->own_h && !s->own_c;
+    uint32_t clamped = 0;
+
+    for (uint32_t row = 0; row < m->rows; row += 2)
+        if (!whole || at_bound(a[row]) ||
+            (row + 1 < m->rows && at_bound(a[row + 1])))
+            clamped += affine_rows(m, s, row, a + row);
+    return clamped;
 }
 
-/* All rows by one call of a kernel. */
-static VG_APART void affine_whole(const vg_map *m, const sources *s, vg_sig *a)
+/* a[rows] by one call of a kernel: of all columns z, 4-byte aligned and
+ * readable to the end of a padded row. */
+static VG_APART void affine_whole(const uint8_t *blob, const vg_map *m,
+                                  const vg_sig *z, vg_sig *a)
 {
-    const uint8_t *b = s->blob + m->biases;
+    const uint8_t *b = blob + m->biases;
     dot_map map;
 
-    map.w = s->blob + m->weights;
+    map.w = blob + m->weights;
     map.b = m->biases ? (const int32_t *)(const void *)b : NULL;
-    map.exps = s->blob + m->exps;
-    map.z = s->z1;
+    map.exps = blob + m->exps;
+    map.z = z;
     map.rows = m->rows;
     map.stride = vg_stride(m);
     map.arg_exp = m->arg_exp;
@@ -157,53 +165,17 @@ static VG_APART void affine_whole(const vg_map *m, const sources *s, vg_sig *a)
         DOT_MAP16(&map, a);
 }
 
-/* a[rows].  Returns the clamps that count; the kernels do not, so rows at a
- * bound are looked at again. */
-static VG_APART uint32_t affine(const vg_map *m, const sources *s, vg_sig *a)
+/* The clamps that count of a map that affine_whole made. */
+static VG_APART uint32_t affine_clamps(const uint8_t *blob, const vg_map *m,
+                                       const vg_sig *z, vg_sig *a)
 {
-    const int whole = is_whole(s);
-    uint32_t clamped = 0;
+    sources s;
 
-    if (whole) {
-        affine_whole(m, s, a);
-        if (!m->counts)
-            return 0;
-    }
-    for (uint32_t row = 0; row < m->rows; row += 2)
-        if (!whole || at_bound(a[row]) ||
-            (row + 1 < m->rows && at_bound(a[row + 1])))
-            clamped += affine_rows(m, s, row, a + row);
-    return clamped;
-}
-
-/* Gates n and m of a gru at once, for r acc_m joins acc_n: m reads h, which is
- * in z2.  r lies before a, the value of m, acc_m on q11, behind it.  Neither
- * acc is above 2^46 + 2^31, so that the sum is below 2^62. */
-static VG_APART uint32_t affine_with_reset(const vg_map *n, const sources *s,
-                                           vg_sig *a)
-{
-    const vg_map *m = n + 1;
-    int64_t acc_m[2];
-    const uint8_t *w;
-    two_rows t;
-
-    for (uint32_t row = 0; row < n->rows; row++, a++) {
-        const int e = exp_of(s->blob, n, row), odd = row & 1;
-        if (!odd) {
-            add_products(&t, start(s->blob, m, row, &t), s->z2, m->columns);
-            acc_m[0] = t.sum[0];
-            acc_m[1] = t.sum[1];
-            w = start(s->blob, n, row, &t);
-            if (s->z1)
-                add_products(&t, w, s->z1, s->n1);
-            else
-                add_symbol(n, s, row, &t);
-        }
-        *a = fx_narrow(
-            fx_rs(t.sum[odd] * VG_ONE + acc_m[odd] * *(a - n->rows), e + 2));
-        a[n->rows] = fx_narrow(fx_rs(acc_m[odd], e - 11));
-    }
-    return 0;
+    memset(&s, 0, sizeof s);
+    s.blob = blob;
+    s.z1 = z;
+    s.n1 = m->columns;
+    return affine(m, &s, 1, a);
 }
 
 /* ---- a layer -------------------------------------------------------- */
@@ -212,24 +184,24 @@ static VG_APART uint32_t affine_with_reset(const vg_map *n, const sources *s,
 static void find_sources(const vg_run *r, const vg_layer *l, const vg_map *gate,
                          const vg_input *symbol, sources *s)
 {
-    const vg_sig *h = vg_run_r(r, l);
-
     memset(s, 0, sizeof *s);
     s->blob = r->model->blob;
-    s->z1 = vg_run_signals(r, l->z);
     s->n1 = l->n_in;
-    s->padded = 1;
-    s->z2 = h;
+    if (symbol)
+        s->symbol = symbol;
+    else
+        s->z1 = vg_run_signals(r, l->z);
+    s->z2 = vg_run_r(r, l);
     switch (gate->reads) {
     case 'b':
         s->n2 = l->n_z - l->n_in;
         break;
     case 'd':
-        s->own_h = h;
+        s->own = s->z2;
         break;
     case 'p':
     case 'q':
-        s->own_c = vg_run_c(r, l);
+        s->own = vg_run_c(r, l);
         s->n2 = l->n;
         break;
     case 's':
@@ -239,55 +211,83 @@ static void find_sources(const vg_run *r, const vg_layer *l, const vg_map *gate,
     default: /* x */
         break;
     }
-    if (symbol) {
-        s->z1 = NULL;
-        s->symbol = symbol;
-    } else if (s->z2 == h) { /* one piece */
-        s->n1 += s->n2;
-        s->n2 = 0;
+}
+
+/* Gates n and m of a gru at once, for r acc_m joins acc_n: n reads x, m reads
+ * h.  r lies before a, the value of m, acc_m on q11, behind it.  Neither acc is
+ * above 2^46 + 2^31, so that the sum is below 2^62. */
+static VG_APART void gru_with_reset(const vg_run *r, const vg_layer *l,
+                                    const vg_map *n, const vg_input *symbol,
+                                    vg_sig *a)
+{
+    const uint8_t *blob = r->model->blob;
+    two_rows of_n, of_m;
+
+    for (uint32_t row = 0; row < n->rows; row++, a++) {
+        const int e = exp_of(blob, n, row);
+        int64_t acc;
+        if (!(row & 1)) {
+            const uint8_t *w = start(blob, n + 1, row, &of_m);
+            add_products(&of_m, w, vg_run_r(r, l), l->n);
+            w = start(blob, n, row, &of_n);
+            if (symbol)
+                add_symbol(blob, n, symbol->symbol, symbol->one, row, &of_n);
+            else
+                add_products(&of_n, w, vg_run_signals(r, l->z), l->n_in);
+        }
+        acc = of_m.sum[row & 1];
+        *a = fx_narrow(
+            fx_rs(of_n.sum[row & 1] * VG_ONE + acc * *(a - n->rows), e + 2));
+        a[n->rows] = fx_narrow(fx_rs(acc, e - 11));
     }
 }
 
-static VG_APART uint32_t gate_in_rows(const vg_run *r, const vg_layer *l,
-                                      const vg_map *gate,
-                                      const vg_input *symbol, vg_sig *a)
+/* Of a gate that reads neither x nor x and r, which lie one behind the other.
+ */
+static VG_APART uint32_t gate_in_pieces(const vg_run *r, const vg_layer *l,
+                                        const vg_map *gate,
+                                        const vg_input *symbol, vg_sig *a)
 {
     sources s;
 
     find_sources(r, l, gate, symbol, &s);
-    if (l->cell == VG_GRU && gate->reads == 'x') /* with the next one */
-        return affine_with_reset(gate, &s, a);
-    return affine(gate, &s, a);
+    return affine(gate, &s, 0, a);
 }
 
-static uint32_t one_gate(const vg_run *r, const vg_layer *l, const vg_map *gate,
-                         const vg_input *symbol, vg_sig *a)
+static uint32_t gate_step(const vg_run *r, const vg_layer *l,
+                          const vg_map *gate, const vg_input *symbol, vg_sig *a)
 {
-    if (gate->group == 1)
-        return gate_in_rows(r, l, gate, symbol, a);
-    if (l->cell != VG_GRU || gate->reads != 'x')
+    const vg_sig *z = vg_run_signals(r, l->z);
+
+    if (gate->reads == 'x' && l->cell == VG_GRU) { /* with the next one */
+        (gate->group > 1 ? vg_words_reset : gru_with_reset)(r, l, gate, symbol,
+                                                            a);
+        return 0;
+    }
+    if (gate->group > 1)
         return vg_words_map(r, l, gate, symbol, NULL, a);
-    vg_words_reset(r, l, gate, symbol, a);
-    return 0;
+    if (symbol || (gate->reads != 'b' && gate->reads != 'x'))
+        return gate_in_pieces(r, l, gate, symbol, a);
+    affine_whole(r->model->blob, gate, z, a);
+    return gate->counts ? affine_clamps(r->model->blob, gate, z, a) : 0;
 }
 
 void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
 {
-    const vg_cell *cell = &vg_cells[l->cell];
-    vg_sig *values = vg_run_values(r), *a = values;
-    uint32_t clamped = 0;
+    vg_sig *a = vg_run_values(r);
 
     for (uint32_t k = 0; k < l->n_gates; k++) {
         const vg_map *gate = &l->gate[k];
         if (k == l->n_early) {
-            clamped += cell->between(l, values, vg_run_c(r, l), vg_run_r(r, l));
+            r->saturated += vg_cells[l->cell].between(
+                l, vg_run_values(r), vg_run_c(r, l), vg_run_r(r, l));
             k += l->cell == VG_GRU; /* the last two are one turn */
         }
-        clamped += one_gate(r, l, gate, symbol, a);
+        r->saturated += gate_step(r, l, gate, symbol, a);
         a += gate->rows;
     }
-    r->saturated +=
-        clamped + cell->unit(l, values, vg_run_c(r, l), vg_run_r(r, l));
+    r->saturated += vg_cells[l->cell].unit(l, vg_run_values(r), vg_run_c(r, l),
+                                           vg_run_r(r, l));
 }
 
 /* ---- the readout ---------------------------------------------------- */
@@ -310,22 +310,26 @@ static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
     }
 }
 
-static VG_APART uint32_t logits_in_rows(const vg_run *r, const vg_sig *h,
-                                        const vg_input *x, vg_sig *logits)
+static VG_APART uint32_t readout_map(const vg_run *r, const vg_sig *h,
+                                     const vg_input *x, vg_sig *logits)
 {
     const vg_readout *out = vg_run_readout(r);
     sources s;
+    int whole;
 
     memset(&s, 0, sizeof s);
     s.blob = r->model->blob;
     s.z1 = h;
     s.n1 = out->n_h;
-    s.padded = !(out->n_h & 3); /* h may end where a buffer does */
     s.z2 = x->x;
     s.n2 = out->map.columns - out->n_h;
     if (!x->x && s.n2)
         s.symbol = x;
-    return affine(&out->map, &s, logits);
+    /* h may end where a buffer does */
+    whole = !s.n2 && !((uintptr_t)h & 3) && !(out->n_h & 3);
+    if (whole)
+        affine_whole(s.blob, &out->map, h, logits);
+    return !whole || out->map.counts ? affine(&out->map, &s, whole, logits) : 0;
 }
 
 void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
@@ -341,7 +345,7 @@ void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
     }
     r->saturated += out->map.group > 1
                         ? vg_words_map(r, NULL, &out->map, x, h, logits)
-                        : logits_in_rows(r, h, x, logits);
+                        : readout_map(r, h, x, logits);
     switch (out->output) {
     case VG_LOGISTIC:
         for (uint32_t j = 0; j < n; j++)

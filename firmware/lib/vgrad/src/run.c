@@ -105,7 +105,7 @@ void vg_run_reset(vg_run *r)
     r->saturated = 0;
 }
 
-static void run_step(vg_run *r, const vg_input *x, vg_sig *y)
+static VG_WITHIN void run_step(vg_run *r, const vg_input *x, vg_sig *y)
 {
     const vg_layer *l = vg_run_layers(r);
     const vg_sig *in = x->x;

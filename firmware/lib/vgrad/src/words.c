@@ -5,16 +5,16 @@
 #include <string.h>
 
 #include "core.h"
-#include "dot.h"
+#include "dot_words.h"
 
 /* Where the next column goes, and its block's sum. */
 typedef struct {
     int32_t *sum, *at;
     uint32_t left; /* columns of the block */
     int pairs;
-} cursor;
+} wide_cursor;
 
-static void begin_block(cursor *c)
+static void begin_block(wide_cursor *c)
 {
     c->sum = c->at++;
     *c->sum = 0;
@@ -22,7 +22,7 @@ static void begin_block(cursor *c)
 }
 
 /* n columns from z; null: zeros. */
-static void put_columns(cursor *c, const vg_sig *z, uint32_t n)
+static void put_columns(wide_cursor *c, const vg_sig *z, uint32_t n)
 {
     while (n) {
         uint32_t run;
@@ -54,7 +54,7 @@ static VG_APART vg_wide *widen(vg_wide *to, uint32_t bits, const vg_sig *z1,
 {
     const uint32_t skipped = z1 ? 0 : n1 & ~(uint32_t)3;
     const uint32_t n = n1 + n2 - skipped;
-    cursor c = {NULL, NULL, 0, DOT_PAIRS && bits == 16};
+    wide_cursor c = {NULL, NULL, 0, DOT_PAIRS && bits == 16};
 
     to->from = skipped;
     to->n = (n + 3) & ~(uint32_t)3;
@@ -77,20 +77,22 @@ typedef struct {
     const int32_t *own_c;   /* null: none; else the same */
 } reading;
 
-/* What a row reads in one column: of a symbol, or of its own cell. */
-static VG_APART int64_t lone_column(const reading *s, const vg_map *m,
-                                    uint32_t row)
+/* sum[] of the group of rows from row on += what they read in one column: of a
+ * symbol, or of their own cells. */
+static VG_APART void add_column(const reading *s, const vg_map *m, uint32_t row,
+                                int64_t *sum)
 {
-    int64_t sum = 0;
-
-    if (s->symbol)
-        sum += vg_weight(s->blob, m, row, s->symbol_at + s->symbol->symbol) *
-               s->symbol->one;
-    if (s->own_h || s->own_c) {
-        const int32_t w = vg_weight(s->blob, m, row, m->columns - 1);
-        sum += s->own_h ? w * s->own_h[row] : w * fx_rs(s->own_c[row], 6);
+    for (const uint32_t end = row + m->group; row < end && row < m->rows;
+         row++, sum++) {
+        if (s->symbol)
+            *sum +=
+                vg_weight(s->blob, m, row, s->symbol_at + s->symbol->symbol) *
+                s->symbol->one;
+        if (s->own_h || s->own_c) {
+            const int32_t w = vg_weight(s->blob, m, row, m->columns - 1);
+            *sum += s->own_h ? w * s->own_h[row] : w * fx_rs(s->own_c[row], 6);
+        }
     }
-    return sum;
 }
 
 static const int32_t *group_biases(const uint8_t *blob, const vg_map *m)
@@ -148,9 +150,7 @@ static VG_APART uint32_t one_group(const reading *s, const vg_map *m,
     int64_t sum[4];
 
     add_group(s->blob, m, s->z, row, sum);
-    if (s->symbol || s->own_h || s->own_c)
-        for (uint32_t k = 0; k < m->group && row + k < m->rows; k++)
-            sum[k] += lone_column(s, m, row + k);
+    add_column(s, m, row, sum);
     return round_group(s->blob, m, row, sum, a);
 }
 
@@ -254,29 +254,36 @@ uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
     return clamped;
 }
 
-/* As affine_with_reset in layer.c. */
+/* a of n and m, rows apart, of sums of theirs. */
+static VG_APART void round_reset(int64_t acc_n, int64_t acc_m, int e,
+                                 uint32_t rows, vg_sig *a)
+{
+    *a = fx_narrow(fx_rs(acc_n * VG_ONE + acc_m * *(a - rows), e + 2));
+    a[rows] = fx_narrow(fx_rs(acc_m, e - 11));
+}
+
+/* As gru_with_reset in layer.c. */
 void vg_words_reset(const vg_run *r, const vg_layer *l, const vg_map *n,
                     const vg_input *symbol, vg_sig *a)
 {
-    const uint8_t *blob = r->model->blob;
-    const vg_wide *z = vg_run_wide(r);
-    vg_wide *h =
-        widen(vg_run_wide(r), n->bits, symbol ? NULL : vg_run_signals(r, l->z),
-              l->n_in, NULL, 0);
+    vg_wide *z = vg_run_wide(r), *h;
     int64_t acc_n[4], acc_m[4];
+    reading s;
 
+    h = widen(z, n->bits, symbol ? NULL : vg_run_signals(r, l->z), l->n_in,
+              NULL, 0);
     (void)widen(h, n->bits, vg_run_r(r, l), l->n, NULL, 0);
-    for (uint32_t row = 0; row < n->rows; row++, a++) {
+    memset(&s, 0, sizeof s);
+    s.blob = r->model->blob;
+    s.symbol = symbol;
+    for (uint32_t row = 0; row < n->rows; row++) {
         const uint32_t k = row & (n->group - 1u);
-        const int e = group_exp(blob, n, row);
         if (!k) {
-            add_group(blob, n, z, row, acc_n);
-            add_group(blob, n + 1, h, row, acc_m);
+            add_group(s.blob, n, z, row, acc_n);
+            add_column(&s, n, row, acc_n);
+            add_group(s.blob, n + 1, h, row, acc_m);
         }
-        if (symbol)
-            acc_n[k] += vg_weight(blob, n, row, symbol->symbol) * symbol->one;
-        *a = fx_narrow(
-            fx_rs(acc_n[k] * VG_ONE + acc_m[k] * *(a - n->rows), e + 2));
-        a[n->rows] = fx_narrow(fx_rs(acc_m[k], e - 11));
+        round_reset(acc_n[k], acc_m[k], group_exp(s.blob, n, row), n->rows,
+                    a + row);
     }
 }
