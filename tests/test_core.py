@@ -151,9 +151,14 @@ def test_source_includes_only_four_standard_headers_and_its_own(path):
     source = path.read_text()
     standard = set(re.findall(r"^\s*#\s*include\s*<(.*)>", source, re.M))
     own = set(re.findall(r'^\s*#\s*include\s*"(.*)"', source, re.M))
+    named = len(standard)
+    vectors = {"arm_mve.h", "arm_neon.h", "emmintrin.h", "immintrin.h"}
+    if path.name.startswith(("dot_", "point_")):
+        assert len(standard & vectors) <= 1
+        standard -= vectors
     assert standard <= {"stdint.h", "stddef.h", "limits.h", "string.h"}
     assert {Path(name).name for name in own} <= {p.name for p in HEADERS}
-    assert source.count("#include") == len(standard) + len(own)
+    assert source.count("#include") == named + len(own)
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda p: p.name)
@@ -231,8 +236,9 @@ def test_no_function_calls_itself_by_any_way(firmware):
         assert firmware.depth(function) >= 0
 
 
-# Bytes, frames of libgcc, libc and naked functions included; measured 320, 308, 300.
-STACK_OF_A_STEP = {"m0": 324, "m3": 312, "m4": 304, "m7": 304, "m33": 304, "m55": 304}
+# Bytes, frames of libgcc, libc and naked functions included; measured 344, 308, 300, ..
+# 300, 328.
+STACK_OF_A_STEP = {"m0": 344, "m3": 312, "m4": 304, "m7": 304, "m33": 304, "m55": 332}
 
 
 @needs_arm

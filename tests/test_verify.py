@@ -99,7 +99,9 @@ def broken_core(tmp_path_factory):
     broken = text.replace("(int32_t)w[j] * z[j]", "(int32_t)w[j] * (z[j] | (j == 6))")
     assert broken != text
     kernel.write_text(broken)
-    path = build(folder, name="broken_core", lib_dir=lib)
+    path = build(
+        folder, name="broken_core", lib_dir=lib, defines=[("VG_PORTABLE", None)]
+    )
     spec = importlib.util.spec_from_file_location("broken_core", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -2,21 +2,17 @@
  * compares them field by field.
  */
 #include "core.h"
-#include "lut.h"
+#include "point.h"
 
 /* Values of arguments, here or in place. */
 static void sigmoids(const vg_sig *a, uint32_t n, vg_sig *y)
 {
-    const struct lut_seg *zero = LUT_SIGMOID;
-    for (const vg_sig *end = a + n; a < end;)
-        *y++ = (vg_sig)lut_sigmoid_at(zero, *a++);
+    POINT(sigmoids)(a, n, y);
 }
 
 static void tanhs(const vg_sig *a, uint32_t n, vg_sig *y)
 {
-    const struct lut_seg *zero = LUT_TANH;
-    for (const vg_sig *end = a + n; a < end;)
-        *y++ = (vg_sig)lut_tanh_at(zero, *a++);
+    POINT(tanhs)(a, n, y);
 }
 
 /* ---- RNNs, IndRNN: Li et al. 2018 ----------------------------------- */
@@ -100,31 +96,6 @@ static uint32_t lstm_h_identity(const vg_layer *l, const vg_sig *o,
     return k.low + k.high;
 }
 
-/* All that, in one pass, of an LSTM whose gates are its cells' own. */
-static uint32_t lstm_fused(const vg_layer *l, vg_sig *i, int32_t *c, vg_sig *h)
-{
-    const struct lut_seg *sigmoid = LUT_SIGMOID, *tanh = LUT_TANH;
-    vg_sig *f = i + l->n, *o = f + l->n, *g = o + l->n;
-    uint32_t clamped = 0;
-
-    for (const vg_sig *end = f; i < end;) {
-        const int32_t in = lut_sigmoid_at(sigmoid, *i);
-        const int32_t cell = lut_tanh_at(tanh, *g);
-        int32_t forget, out, next;
-        *i++ = (vg_sig)in;
-        *g++ = (vg_sig)cell;
-        forget = lut_sigmoid_at(sigmoid, *f);
-        *f++ = (vg_sig)forget;
-        next = fx_state(fx_mix(forget, *c, 64 * in, cell), &clamped);
-        *c++ = next;
-        out = lut_sigmoid_at(sigmoid, *o);
-        *o++ = (vg_sig)out;
-        next = lut_tanh_at(tanh, fx_narrow32(fx_rs32(next, 8)));
-        *h++ = (vg_sig)fx_rs32(out * next, 14);
-    }
-    return clamped;
-}
-
 static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     const uint32_t blocks = (uint32_t)l->n / l->block;
@@ -136,7 +107,7 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 
     if (l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
         l->block == 1)
-        return lstm_fused(l, a, c, r);
+        return point_lstm(a, l->n, c, r);
     if (l->fields & VG_FORGET_GATE) {
         f = g;
         g += blocks;
@@ -181,24 +152,6 @@ static uint32_t peephole_unit(const vg_layer *l, vg_sig *a, int32_t *c,
 
 /* ---- GRU and its kin ------------------------------------------------ */
 
-/* c' = z c + (1 - z) n, and h, the same on q14. */
-static uint32_t gru_c(const vg_layer *l, const vg_sig *z, const vg_sig *n,
-                      int32_t *c, vg_sig *h)
-{
-    uint32_t clamped = 0;
-
-    for (const vg_sig *end = z + l->n; z < end;) {
-        const int32_t keep = *z++;
-        const int32_t next =
-            fx_state(fx_mix(keep, *c, 64 * (VG_ONE - keep), *n++), &clamped);
-        const int32_t h_q14 = fx_rs32(next, 6);
-        *c++ = next;
-        *h = (vg_sig)fx_narrow32(h_q14);
-        clamped += *h++ != h_q14;
-    }
-    return clamped;
-}
-
 /* Cho et al. 2014 as in cuDNN: r scales U h, not h. */
 static uint32_t gru_between(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
@@ -213,7 +166,7 @@ static uint32_t gru_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
     vg_sig *n = a + 2 * (uint32_t)l->n;
 
     tanhs(n, l->n, n);
-    return gru_c(l, a, n, c, r);
+    return point_gru(a, n, l->n, c, r);
 }
 
 /* Cho et al. 2014: s = r h is what n reads. */
@@ -234,7 +187,7 @@ static uint32_t ugrnn_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     sigmoids(a, l->n, a);
     tanhs(a + l->n, l->n, a + l->n);
-    return gru_c(l, a, a + l->n, c, r);
+    return point_gru(a, a + l->n, l->n, c, r);
 }
 
 /* Collins et al. 2017, eq. 13-17, the IntersectionRNN: y = g u + (1 - g) p. */

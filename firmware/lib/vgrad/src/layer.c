@@ -37,13 +37,11 @@ static VG_WITHIN void add_products(two_rows *t, const void *w, const vg_sig *z,
         DOT_W16(w, w1, z, n, t->sum);
 }
 
-static int32_t weight(const uint8_t *blob, const vg_map *m, uint32_t row,
-                      uint32_t j)
+static int32_t weight(const two_rows *t, const uint8_t *w, uint32_t j)
 {
-    const void *w = blob + m->weights;
-    const uint32_t at = row * vg_stride(m) + j;
+    const void *row = w;
 
-    return m->bits == 8 ? ((const int8_t *)w)[at] : ((const int16_t *)w)[at];
+    return t->bits == 8 ? ((const int8_t *)row)[j] : ((const int16_t *)row)[j];
 }
 
 static int exp_of(const uint8_t *blob, const vg_map *m, uint32_t row)
@@ -52,22 +50,28 @@ static int exp_of(const uint8_t *blob, const vg_map *m, uint32_t row)
 }
 
 /* sum[2] += w of column j for the symbol that is one there. */
-static void add_symbol(const uint8_t *blob, const vg_map *m, uint32_t j,
-                       int32_t one, uint32_t row, two_rows *t)
+static void add_symbol(two_rows *t, const uint8_t *w, uint32_t j, int32_t one)
 {
-    t->sum[0] += weight(blob, m, row, j) * one;
-    if (t->apart)
-        t->sum[1] += weight(blob, m, row + 1, j) * one;
+    t->sum[0] += weight(t, w, j) * one;
+    t->sum[1] += weight(t, w + t->apart, j) * one;
 }
 
-/* What the last column of a row adds: h or c of the row's own cell. */
-static int64_t own_product(const vg_map *m, const sources *s, uint32_t row)
+/* sum[2] += what the last column adds: h or c of the row's own cell. */
+static void add_own(two_rows *t, const uint8_t *w, const vg_map *m,
+                    const void *own, uint32_t row)
 {
-    const int32_t w = weight(s->blob, m, row, m->columns - 1);
+    const uint32_t next = row + (t->apart > 0), j = m->columns - 1;
+    const int32_t w0 = weight(t, w, j), w1 = weight(t, w + t->apart, j);
+    const vg_sig *h = own;
+    const int32_t *c = own;
 
-    if (m->reads == 'd')
-        return w * ((const vg_sig *)s->own)[row];
-    return (int64_t)w * fx_rs32(((const int32_t *)s->own)[row], 6);
+    if (m->reads == 'd') {
+        t->sum[0] += w0 * h[row];
+        t->sum[1] += w1 * h[next];
+    } else {
+        t->sum[0] += (int64_t)w0 * fx_rs32(c[row], 6);
+        t->sum[1] += (int64_t)w1 * fx_rs32(c[next], 6);
+    }
 }
 
 /* sum[2] = b of two rows from row on.  Returns where the first row is. */
@@ -96,13 +100,10 @@ static VG_WITHIN void accumulate(const vg_map *m, const sources *s,
     if (s->n2 && s->z2)
         add_products(t, w + s->n1 * (m->bits / 8u), s->z2, s->n2);
     if (s->symbol)
-        add_symbol(s->blob, m, (s->z1 ? s->n1 : 0) + s->symbol->symbol,
-                   s->symbol->one, row, t);
-    if (s->own) {
-        t->sum[0] += own_product(m, s, row);
-        if (t->apart)
-            t->sum[1] += own_product(m, s, row + 1);
-    }
+        add_symbol(t, w, (s->z1 ? s->n1 : 0) + s->symbol->symbol,
+                   s->symbol->one);
+    if (s->own)
+        add_own(t, w, m, s->own, row);
 }
 
 static int at_bound(vg_sig a)
@@ -224,21 +225,23 @@ static VG_APART void gru_with_reset(const vg_run *r, const vg_layer *l,
     two_rows of_n, of_m;
 
     for (uint32_t row = 0; row < n->rows; row++, a++) {
-        const int e = exp_of(blob, n, row);
+        const int shift = exp_of(blob, n, row) - 12;
         int64_t acc;
         if (!(row & 1)) {
             const uint8_t *w = start(blob, n + 1, row, &of_m);
             add_products(&of_m, w, vg_run_r(r, l), l->n);
             w = start(blob, n, row, &of_n);
             if (symbol)
-                add_symbol(blob, n, symbol->symbol, symbol->one, row, &of_n);
+                add_symbol(&of_n, w, symbol->symbol, symbol->one);
             else
                 add_products(&of_n, w, vg_run_signals(r, l->z), l->n_in);
         }
+        /* rs(x, n + k) = rs(floor(x / 2^k), n) */
         acc = of_m.sum[row & 1];
-        *a = fx_narrow(
-            fx_rs(of_n.sum[row & 1] * VG_ONE + acc * *(a - n->rows), e + 2));
-        a[n->rows] = fx_narrow(fx_rs(acc, e - 11));
+        *a = fx_narrow(fx_rs31(
+            fx_floor(of_n.sum[row & 1] * VG_ONE + acc * *(a - n->rows), 14),
+            shift));
+        a[n->rows] = fx_narrow(fx_rs31(fx_floor(acc, 1), shift));
     }
 }
 
