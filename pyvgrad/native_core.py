@@ -17,9 +17,15 @@ from pyvgrad.signals import Signals
 
 
 def library() -> ModuleType:
-    """Load the compiled core.  VgradError where it was never built."""
+    """Load the build of the core that suits this processor; all give the same bits.
+
+    VgradError where it was never built.
+    """
     try:
-        return importlib.import_module("pyvgrad._vgrad")
+        found = importlib.import_module("pyvgrad._vgrad")
+        if found.lib.vg_has_avx2():
+            found = importlib.import_module("pyvgrad._vgrad_avx2")
+        return found
     except ImportError as error:
         raise VgradError(
             f"the C core is not built ({error}); run: python tools/build_native.py, "

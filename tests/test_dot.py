@@ -1,11 +1,15 @@
 """The kernels of the products, each on its own core, against NumPy's int64."""
 
 import ctypes
+import importlib
+import platform
 import shutil
+import struct
 import subprocess
 
 import numpy as np
 import pytest
+from arm64 import Arm64
 
 from pyvgrad.emulated import LIB, Emulator, build
 
@@ -14,10 +18,19 @@ KERNELS = {
     "c": ("host", "m0", "m3", "m4"),
     "mul": ("m3", "m4", "m33"),
     "dsp": ("m4", "m7", "m33"),
+    "mve": ("m55",),
+    "sse": ("host",),
+    "avx2": ("host",),
+    "neon": ("aarch64",),
 }
+FLAGS = {"avx2": ("-mavx2", "-mbmi2")}
 HEADERS = {"dsp": "dot_dsp_map.h"}
 CODE = """\
 #include "{1}"
+#ifdef __AVX2__ /* has no rows of its own */
+#define dot_avx2_w16 dot_sse_w16
+#define dot_avx2_w8 dot_sse_w8
+#endif
 void w16(const int16_t *const *w, const int16_t *z, uint32_t n, int64_t *sum);
 void w8(const int8_t *const *w, const int16_t *z, uint32_t n, int64_t *sum);
 
@@ -52,8 +65,8 @@ DTYPES = {16: np.int16, 8: np.int8}
 class OnCore:
     """A kernel on an emulated core."""
 
-    def __init__(self, source, core, flags):
-        self.chip = Emulator(build(core, [source], flags), core)
+    def __init__(self, chip, pointer):
+        self.chip, self.pointer = chip, pointer  # as struct names it
         self.place = self.chip.place(1 << 15)
 
     def __call__(self, bits, w, z, start, shift):
@@ -64,8 +77,8 @@ class OnCore:
             self.chip.write(place + shift[0], row.tobytes())
         z_at = at + sum(rows) + 16 + shift[1]
         self.chip.write(z_at, z.tobytes())
-        pointers = np.array([place + shift[0] for place in places], "<u4")
-        self.chip.write(self.place, pointers.tobytes())
+        pointers = [place + shift[0] for place in places]
+        self.chip.write(self.place, struct.pack(f"<2{self.pointer}", *pointers))
         self.chip.write(self.place + 16, start.tobytes())
         self.chip.call(f"w{bits}", self.place, z_at, len(z), self.place + 16)
         return np.frombuffer(self.chip.read(self.place + 16, 16), "<i8")
@@ -79,7 +92,7 @@ class OnCore:
             at += -(-part.nbytes // 4) * 4
         w_at, b_at, exps_at, z_at, a_at = places
         fields = (w_at, len(b) and b_at, exps_at, z_at, *w.shape, arg_exp)
-        self.chip.write(self.place, np.array(fields, "<u4").tobytes())
+        self.chip.write(self.place, struct.pack(f"<4{self.pointer}3I", *fields))
         self.chip.call(f"map{bits}", self.place, a_at)
         return np.frombuffer(self.chip.read(a_at, guard.nbytes), "<i2")
 
@@ -87,9 +100,9 @@ class OnCore:
 class OnHost:
     """A kernel on this machine."""
 
-    def __init__(self, source, folder):
+    def __init__(self, source, folder, flags):
         path = folder / "kernel.so"
-        words = ["-std=c99", "-O2", "-shared", "-fPIC", f"-I{LIB / 'src'}"]
+        words = ["-std=c99", "-O2", "-shared", "-fPIC", f"-I{LIB / 'src'}", *flags]
         subprocess.run(["gcc", *words, source, "-o", path], check=True)
         self.code = ctypes.CDLL(str(path))
 
@@ -121,6 +134,15 @@ class Map(ctypes.Structure):
     ]
 
 
+def on_host(name, source, folder):
+    if name != "c" and platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("needs x86-64")
+    core = importlib.import_module("pyvgrad._vgrad").lib
+    if name == "avx2" and not core.vg_has_avx2():
+        pytest.skip("this processor has no AVX2")
+    return OnHost(source, folder, FLAGS.get(name, ()))
+
+
 @pytest.fixture(
     scope="module",
     params=[(kernel, core) for kernel, cores in KERNELS.items() for core in cores],
@@ -132,11 +154,15 @@ def kernel(request, tmp_path_factory):
     source = folder / "kernel.c"
     source.write_text(CODE.format(name, HEADERS.get(name, f"dot_{name}.h")))
     if core == "host":
-        return OnHost(source, folder)
+        return on_host(name, source, folder)
+    if core == "aarch64":
+        if shutil.which("clang") is None:
+            pytest.skip("needs clang")
+        return OnCore(Arm64(source, LIB / "src"), "Q")
     if shutil.which("arm-none-eabi-gcc") is None:
         pytest.skip("needs gcc-arm-none-eabi")
     flags = (f"-I{LIB / 'src'}",)
-    return OnCore(source, core, flags)
+    return OnCore(Emulator(build(core, [source], flags), core), "I")
 
 
 def agrees(kernel, bits, w, z, shift=(0, 0)):
@@ -180,6 +206,28 @@ def test_one_row_given_twice(kernel, bits):
     rng = np.random.default_rng(4)
     w = rng.integers(-BOUNDS[bits], BOUNDS[bits] + 1, (1, 21)).astype(DTYPES[bits])
     agrees(kernel, bits, w, rng.integers(-32768, 32768, 21).astype(np.int16))
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_the_lowest_weights_and_signals_of_all(kernel, bits):
+    """No converter gives a weight of -32768, but a blob of someone's may have it."""
+    rng = np.random.default_rng(5)
+    for n in (2, 7, 8, 16, 64, 520):
+        w = np.full((2, n), np.iinfo(DTYPES[bits]).min, DTYPES[bits])
+        agrees(kernel, bits, w, np.full(n, -32768, np.int16))
+        some = rng.choice(np.array([-32768, -32767, 32767], np.int16), n)
+        agrees(kernel, bits, w, some)
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_rows_that_no_core_has_room_for(bits, kernel):
+    if not isinstance(kernel, OnHost):
+        pytest.skip("too long for the emulated memory")
+    n = (1 << 17) + 13
+    w = np.full((2, n), BOUNDS[bits], DTYPES[bits])
+    w[1] *= -1
+    for z in (-32768, -32767, 32767):
+        agrees(kernel, bits, w, np.full(n, z, np.int16))
 
 
 # ---- whole maps ------------------------------------------------------------
@@ -251,6 +299,16 @@ def test_maps_at_their_bounds(kernel, bits):
             for shift in range(1, 32):
                 shifts = [shift] * (1 if bits == 16 else 4)
                 maps_agree(kernel, bits, w, b, shifts, z, 32767)
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_maps_of_the_lowest_weights_and_signals(kernel, bits):
+    for columns in (4, 12, 64, 260):
+        w = np.full((7, columns), np.iinfo(DTYPES[bits]).min)
+        shifts = [31] * (1 if bits == 16 else 7)
+        for z in (-32768, -32767):
+            z_all = np.full(columns, z)
+            maps_agree(kernel, bits, w, np.zeros(0, np.int32), shifts, z_all, 0)
 
 
 @pytest.mark.parametrize("bits", [16, 8])

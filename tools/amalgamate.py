@@ -241,19 +241,22 @@ class Amalgamation:
     def inlined(self, code: str, guards: int = 0, *, hidden: bool = False) -> str:
         """Put private headers where they are included; they guard themselves.
 
-        One whose text is in the file already is left out, unless a condition hides it.
+        Standard ones go to the top, but where a condition hides them.  One whose text
+        is in the file already is left out, unless a condition hides it.
         """
 
         def content(include: re.Match[str]) -> str:
             own, standard = include.groups()
+            kinds = [m[1] for m in CONDITION.finditer(code, 0, include.start())]
+            below = hidden or kinds.count("if") - kinds.count("endif") > guards
+            if standard and below:  # not every compiler has it
+                return include[0]
             if standard:
                 self.standard.add(standard)
                 return ""
             name = Path(own).name
             if name == PUBLIC or name in self.placed:
                 return ""
-            kinds = [m[1] for m in CONDITION.finditer(code, 0, include.start())]
-            below = hidden or kinds.count("if") - kinds.count("endif") > guards
             if not below:
                 self.placed.add(name)
             return self.inlined(self.headers[name], 1, hidden=below)

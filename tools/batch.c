@@ -24,6 +24,9 @@ typedef struct {
 /* Run sequences begin to end - 1.  What vg_run_whole and vg_run_save say. */
 int vg_batch_run(vg_run *r, const vg_batch *b, uint32_t begin, uint32_t end);
 
+/* Can this processor run what was compiled with AVX2 and BMI2? */
+int vg_has_avx2(void);
+
 /* cdef end */
 #include <string.h>
 
@@ -70,4 +73,13 @@ int vg_batch_run(vg_run *r, const vg_batch *b, uint32_t begin, uint32_t end)
         b->saturated[k] = r->saturated;
     }
     return err < 0 ? err : VG_OK;
+}
+
+int vg_has_avx2(void)
+{
+#ifdef __x86_64__
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+#else
+    return 0;
+#endif
 }

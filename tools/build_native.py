@@ -1,5 +1,9 @@
 """Build pyvgrad._vgrad: the firmware library, seen through cffi.
 
+On x86-64 there is a second one, pyvgrad._vgrad_avx2, and Python takes the one that
+its machine can run: so the library chooses its kernels by the compiler's macros alone,
+and a wheel runs on any x86-64.
+
 The declarations are the header's own lines between "cdef:" and "cdef end", and so
 are those of batch.c, which only the binding has; there is no second copy to keep in
 step. Three ways in:
@@ -10,6 +14,7 @@ step. Three ways in:
 """
 
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +26,7 @@ from cffi import FFI
 ROOT = Path(__file__).resolve().parents[1]
 LIB = ROOT / "firmware" / "lib" / "vgrad"
 BATCH = Path(__file__).resolve().with_name("batch.c")
+VARIANTS = {"_vgrad": (), "_vgrad_avx2": ("-mavx2", "-mbmi2")}  # batch.c asks for both
 
 
 def declarations(header: str) -> str:
@@ -66,7 +72,7 @@ def build(
         sources=[str(source) for source in sorted(lib_dir.glob("src/*.c"))],
         include_dirs=[str(lib_dir / "include")],
         define_macros=list(defines),
-        extra_compile_args=["-std=c99", *extra_compile_args],
+        extra_compile_args=["-std=c99", "-O3", *extra_compile_args],
         extra_link_args=list(extra_link_args),
     )
     out_dir = Path(out_dir)
@@ -76,6 +82,16 @@ def build(
         with tempfile.TemporaryDirectory(dir=out_dir, prefix=".build-") as near:
             os.replace(shutil.copy(built, near), out_dir / built.name)
     return out_dir / built.name
+
+
+def build_all(out_dir: Path) -> list[Path]:
+    """Build the variants that this machine's processors may run; return their files."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return [
+        build(out_dir, name=f"pyvgrad.{name}", extra_compile_args=flags)
+        for name, flags in VARIANTS.items()
+        if x86 or not flags
+    ]
 
 
 try:
@@ -94,11 +110,11 @@ else:
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
             if version == "editable":
-                build(ROOT / "pyvgrad")
+                build_all(ROOT / "pyvgrad")
                 return
             self.scratch = Path(tempfile.mkdtemp())
-            built = build(self.scratch)
-            build_data["force_include"][str(built)] = f"pyvgrad/{built.name}"
+            for built in build_all(self.scratch):
+                build_data["force_include"][str(built)] = f"pyvgrad/{built.name}"
 
         def finalize(
             self, version: str, build_data: dict[str, Any], artifact_path: str
@@ -109,4 +125,5 @@ else:
 
 
 if __name__ == "__main__":
-    print(build(ROOT / "pyvgrad").relative_to(ROOT))
+    for path in build_all(ROOT / "pyvgrad"):
+        print(path.relative_to(ROOT))

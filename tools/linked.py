@@ -24,8 +24,7 @@ ARM = "arm-none-eabi-"
 
 # Calls through pointers: names of the functions that make them, and of their callees.
 POINTERS = {
-    "vg_layer_step": r"affine\w*|\w+_(unit|between)",
-    "vg_readout_step": r"affine\w*",
+    "vg_layer_step": r"\w+_(unit|between)",
     "lstm_unit": r"lstm_h_\w+",
     "vg_slots_save": "",  # the caller's own
 }
@@ -148,15 +147,15 @@ class Program:
     def frame(self, function: str) -> int:
         """Bytes of stack that a function takes for itself."""
         frames = self.library.frames
-        if function in frames or function.startswith("pointer of "):
-            return frames.get(function, 0)
+        if frames.get(function) or function.startswith("pointer of "):
+            return frames.get(function, 0)  # of a naked function 0 is said
         body = re.search(
             rf"<{re.escape(function)}>:\n(.*?)(\n\n|$)", self.listing, re.S
         )
         if body is None:
             raise ValueError(f"{function} is called and not in the program")
         total = 0
-        for registers in re.findall(r"\t(?:push|stmdb\tsp!,)\S*\t?\{(.*)\}", body[1]):
+        for registers in re.findall(r"\t(?:push|stmdb\tsp!,)\S*\s*\{(.*)\}", body[1]):
             for part in registers.split(","):
                 first, _, last = part.strip().partition("-")
                 total += 4 * (int(last[1:]) - int(first[1:]) + 1 if last else 1)

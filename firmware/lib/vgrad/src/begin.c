@@ -77,6 +77,8 @@ static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
     uint64_t plain;
     int err;
 
+    if (m->blob[VG_AT_LAYOUT] != VG_ROWS)
+        return VG_E_LAYOUT;
     b->state = vg_state_find(m, &b->sections, &length);
     if (learn) {
         b->state = NULL;

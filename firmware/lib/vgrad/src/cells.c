@@ -2,19 +2,17 @@
  * compares them field by field.
  */
 #include "core.h"
-#include "lut.h"
+#include "point.h"
 
-/* Arguments to values, in place. */
-static void sigmoids(vg_sig *a, uint32_t n)
+/* Values of arguments, here or in place. */
+static void sigmoids(const vg_sig *a, uint32_t n, vg_sig *y)
 {
-    for (uint32_t k = 0; k < n; k++)
-        a[k] = (vg_sig)lut_sigmoid(a[k]);
+    POINT(sigmoids)(a, n, y);
 }
 
-static void tanhs(vg_sig *a, uint32_t n)
+static void tanhs(const vg_sig *a, uint32_t n, vg_sig *y)
 {
-    for (uint32_t k = 0; k < n; k++)
-        a[k] = (vg_sig)lut_tanh(a[k]);
+    POINT(tanhs)(a, n, y);
 }
 
 /* ---- RNNs, IndRNN: Li et al. 2018 ----------------------------------- */
@@ -22,8 +20,7 @@ static void tanhs(vg_sig *a, uint32_t n)
 static uint32_t tanh_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     (void)c;
-    for (uint32_t u = 0; u < l->n; u++)
-        r[u] = (vg_sig)lut_tanh(a[u]);
+    tanhs(a, l->n, r);
     return 0;
 }
 
@@ -31,8 +28,7 @@ static uint32_t sigmoid_unit(const vg_layer *l, vg_sig *a, int32_t *c,
                              vg_sig *r)
 {
     (void)c;
-    for (uint32_t u = 0; u < l->n; u++)
-        r[u] = (vg_sig)lut_sigmoid(a[u]);
+    sigmoids(a, l->n, r);
     return 0;
 }
 
@@ -51,9 +47,9 @@ static uint32_t relu_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 static void lstm_g(const vg_layer *l, vg_sig *g)
 {
     if ((l->fields & VG_G_MASK) == VG_G_S)
-        sigmoids(g, l->n);
+        sigmoids(g, l->n, g);
     else
-        tanhs(g, l->n);
+        tanhs(g, l->n, g);
 }
 
 /* c' = f c + i g, one gate a block.  Without f it is 1 as in 1997, or with
@@ -63,15 +59,14 @@ static uint32_t lstm_c(const vg_layer *l, const vg_sig *i, const vg_sig *f,
 {
     const int32_t scale = (l->fields & VG_G_MASK) == VG_G_4S2 ? 128 : 64;
     const int coupled = l->cell == VG_LSTM_COUPLED;
-    fx_clamps k = {0, 0};
+    uint32_t clamped = 0;
     for (uint32_t b = 0, u = 0; u < l->n; b++) {
         const int32_t forget = f ? f[b] : coupled ? VG_ONE - i[b] : VG_ONE;
         const int32_t in = scale * i[b]; /* < 2^22 */
         for (const uint32_t end = u + l->block; u < end; u++)
-            c[u] = fx_sat30(
-                fx_rs((int64_t)forget * c[u] + (int64_t)in * g[u], 14), &k);
+            c[u] = fx_state(fx_mix(forget, c[u], in, g[u]), &clamped);
     }
-    return k.low + k.high;
+    return clamped;
 }
 
 /* h' = o h(c'), h(x) = tanh(x) or 2s(x) - 1 = tanh(x / 2); o may be null. */
@@ -79,11 +74,10 @@ static uint32_t lstm_h_tanh(const vg_layer *l, const vg_sig *o,
                             const int32_t *c, vg_sig *h)
 {
     const int shift = (l->fields & VG_H_MASK) == VG_H_TANH ? 8 : 9;
-    fx_clamps harmless = {0, 0};
     for (uint32_t b = 0, u = 0; u < l->n; b++)
         for (const uint32_t end = u + l->block; u < end; u++) {
-            const int32_t t = lut_tanh(fx_sat16(fx_rs(c[u], shift), &harmless));
-            h[u] = (vg_sig)(o ? fx_rs(o[b] * t, 14) : t);
+            const int32_t t = lut_tanh(fx_narrow32(fx_rs32(c[u], shift)));
+            h[u] = (vg_sig)(o ? fx_rs32(o[b] * t, 14) : t);
         }
     return 0;
 }
@@ -111,6 +105,9 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
                                                  : lstm_h_tanh;
     uint32_t clamped;
 
+    if (l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
+        l->block == 1)
+        return point_lstm(a, l->n, c, r);
     if (l->fields & VG_FORGET_GATE) {
         f = g;
         g += blocks;
@@ -119,7 +116,7 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
         o = g;
         g += blocks;
     }
-    sigmoids(a, (uint32_t)(g - a));
+    sigmoids(a, (uint32_t)(g - a), a);
     lstm_g(l, g);
     clamped = lstm_c(l, i, f, g, c);
     clamped += h(l, o, c, r);
@@ -139,8 +136,8 @@ static uint32_t peephole_between(const vg_layer *l, vg_sig *a, int32_t *c,
     const uint32_t n = l->n;
 
     (void)r;
-    sigmoids(a, 2 * n);
-    tanhs(a + 2 * n, n);
+    sigmoids(a, 2 * n, a);
+    tanhs(a + 2 * n, n, a + 2 * n);
     return lstm_c(l, a, a + n, a + 2 * n, c);
 }
 
@@ -149,33 +146,18 @@ static uint32_t peephole_unit(const vg_layer *l, vg_sig *a, int32_t *c,
 {
     vg_sig *o = a + 3 * (uint32_t)l->n;
 
-    sigmoids(o, l->n);
+    sigmoids(o, l->n, o);
     return lstm_h_tanh(l, o, c, r);
 }
 
 /* ---- GRU and its kin ------------------------------------------------ */
-
-/* c' = z c + (1 - z) n, and h, the same on q14. */
-static uint32_t gru_c(const vg_layer *l, const vg_sig *z, const vg_sig *n,
-                      int32_t *c, vg_sig *h)
-{
-    fx_clamps k = {0, 0};
-
-    for (uint32_t u = 0; u < l->n; u++) {
-        const int32_t in = 64 * (VG_ONE - z[u]); /* <= 2^20 */
-        c[u] =
-            fx_sat30(fx_rs((int64_t)z[u] * c[u] + (int64_t)in * n[u], 14), &k);
-        h[u] = fx_sat16(fx_rs(c[u], 6), &k);
-    }
-    return k.low + k.high;
-}
 
 /* Cho et al. 2014 as in cuDNN: r scales U h, not h. */
 static uint32_t gru_between(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     (void)c;
     (void)r;
-    sigmoids(a, 2 * (uint32_t)l->n);
+    sigmoids(a, 2 * (uint32_t)l->n, a);
     return 0;
 }
 
@@ -183,8 +165,8 @@ static uint32_t gru_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
     vg_sig *n = a + 2 * (uint32_t)l->n;
 
-    tanhs(n, l->n);
-    return gru_c(l, a, n, c, r);
+    tanhs(n, l->n, n);
+    return point_gru(a, n, l->n, c, r);
 }
 
 /* Cho et al. 2014: s = r h is what n reads. */
@@ -196,16 +178,16 @@ static uint32_t reset_before_between(const vg_layer *l, vg_sig *a, int32_t *c,
 
     (void)gru_between(l, a, c, r);
     for (uint32_t u = 0; u < l->n; u++)
-        s[u] = (vg_sig)fx_rs((int32_t)reset[u] * r[u], 14);
+        s[u] = (vg_sig)fx_rs32(reset[u] * r[u], 14);
     return 0;
 }
 
 /* Collins et al. 2017, eq. 10-12. */
 static uint32_t ugrnn_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
-    sigmoids(a, l->n);
-    tanhs(a + l->n, l->n);
-    return gru_c(l, a, a + l->n, c, r);
+    sigmoids(a, l->n, a);
+    tanhs(a + l->n, l->n, a + l->n);
+    return point_gru(a, a + l->n, l->n, c, r);
 }
 
 /* Collins et al. 2017, eq. 13-17, the IntersectionRNN: y = g u + (1 - g) p. */
@@ -214,10 +196,10 @@ static uint32_t plus_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
     const uint32_t n = l->n;
     vg_sig *g = a + 2 * n, *p = g + n, *u = p + n, *y = a + l->rows;
 
-    sigmoids(g, n);
+    sigmoids(g, n, g);
     for (uint32_t k = 0; k < n; k++) {
         p[k] = p[k] > 0 ? p[k] : 0;
-        y[k] = (vg_sig)fx_rs(g[k] * u[k] + (VG_ONE - g[k]) * p[k], 14);
+        y[k] = (vg_sig)fx_rs32(g[k] * u[k] + (VG_ONE - g[k]) * p[k], 14);
     }
     return ugrnn_unit(l, a, c, r);
 }

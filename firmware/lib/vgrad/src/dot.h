@@ -7,7 +7,13 @@
 
 #include "dot_c.h"
 
-#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
+#if defined(__ARM_FEATURE_MVE) && !defined(VG_PORTABLE)
+#include "dot_mve.h"
+#define DOT_W16 dot_mve_w16
+#define DOT_W8 dot_mve_w8
+#define DOT_MAP16 dot_mve_map16
+#define DOT_MAP8 dot_mve_map8
+#elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_dsp_map.h"
 #define DOT_W16 dot_dsp_w16
 #define DOT_W8 dot_dsp_w8
@@ -19,9 +25,39 @@
 #define DOT_W8 dot_mul_w8
 #define DOT_MAP16 dot_mul_map16
 #define DOT_MAP8 dot_mul_map8
+#elif defined(__AVX2__) && !defined(VG_PORTABLE)
+#include "dot_avx2.h"
+#define DOT_W16 dot_sse_w16
+#define DOT_W8 dot_sse_w8
+#define DOT_MAP16 dot_avx2_map16
+#define DOT_MAP8 dot_avx2_map8
+#elif defined(__SSE2__) && !defined(VG_PORTABLE)
+#include "dot_sse.h"
+#define DOT_W16 dot_sse_w16
+#define DOT_W8 dot_sse_w8
+#define DOT_MAP16 dot_sse_map16
+#define DOT_MAP8 dot_sse_map8
+#elif defined(__aarch64__) && !defined(VG_PORTABLE)
+#include "dot_neon.h"
+#define DOT_W16 dot_neon_w16
+#define DOT_W8 dot_neon_w8
+#define DOT_MAP16 dot_neon_map16
+#define DOT_MAP8 dot_neon_map8
 #else
-#define DOT_W16 dot_c_w16
-#define DOT_W8 dot_c_w8
+static VG_APART void dot_any_w16(const int16_t *w0, const int16_t *w1,
+                                 const int16_t *z, uint32_t n, int64_t *sum)
+{
+    dot_c_w16(w0, w1, z, n, sum);
+}
+
+static VG_APART void dot_any_w8(const int8_t *w0, const int8_t *w1,
+                                const int16_t *z, uint32_t n, int64_t *sum)
+{
+    dot_c_w8(w0, w1, z, n, sum);
+}
+
+#define DOT_W16 dot_any_w16
+#define DOT_W8 dot_any_w8
 #define DOT_MAP16 dot_c_map16
 #define DOT_MAP8 dot_c_map8
 #endif

@@ -12,6 +12,15 @@
 #error "vgrad reads its blobs in place: the machine must be little-endian"
 #endif
 
+/* A frame of its own, so that a step takes the stack of the way it goes. */
+#ifdef __GNUC__
+#define VG_APART __attribute__((noinline))
+#define VG_WITHIN inline __attribute__((always_inline)) /* or none */
+#else
+#define VG_APART
+#define VG_WITHIN inline
+#endif
+
 /* How often a value was clamped, from below and from above. */
 typedef struct {
     uint32_t low;
@@ -59,7 +68,13 @@ static inline int64_t fx_rs(int64_t x, int n)
     return fx_floor(x + ((int64_t)1 << (n - 1)), n);
 }
 
-/* The same for n in 1..31, by halves: a shift by 32 or more needs a branch. */
+/* The same for |x| <= 2^30, n in 1..30. */
+static inline int32_t fx_rs32(int32_t x, int n)
+{
+    return fx_floor32(x + ((int32_t)1 << (n - 1)), n);
+}
+
+/* rs for n in 1..31, by halves: a shift by 32 or more needs a branch. */
 static inline int64_t fx_rs31(int64_t x, int n)
 {
     const uint64_t y = (uint64_t)x + ((uint32_t)1 << (n - 1));
@@ -129,6 +144,17 @@ static inline int16_t fx_narrow(int64_t x)
     return x < 0 ? INT16_MIN : INT16_MAX;
 }
 
+/* The same of 32 bits. */
+static inline int32_t fx_narrow32(int32_t x)
+{
+#if defined(__ARM_FEATURE_SAT) && !defined(VG_PORTABLE)
+    __asm__("ssat %0, #16, %1" : "=r"(x) : "r"(x));
+    return x;
+#else
+    return x > INT16_MAX ? INT16_MAX : x < INT16_MIN ? INT16_MIN : x;
+#endif
+}
+
 static inline int16_t fx_sat16(int64_t x, fx_clamps *k)
 {
     return (int16_t)fx_clamp(x, INT16_MIN, INT16_MAX, k);
@@ -138,6 +164,31 @@ static inline int16_t fx_sat16(int64_t x, fx_clamps *k)
 static inline int32_t fx_sat30(int64_t x, fx_clamps *k)
 {
     return fx_clamp(x, -((int32_t)1 << 30), (int32_t)1 << 30, k);
+}
+
+/* rs(f c + i g, 14) for 0 <= f <= 2^14, |c| <= 2^30, |g| <= 2^14, i a multiple
+ * of 64 with |i| <= 2^21: within 2^30 + 2^21.  A core without a product of 64
+ * bits takes c = 2^14 h + l apart, and i g by 256. */
+static inline int32_t fx_mix(int32_t f, int32_t c, int32_t i, int32_t g)
+{
+#if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1
+    const int32_t h = fx_floor32(c, 14), l = c & 16383;
+    const int32_t p = fx_floor32(i, 6) * g;
+    return f * h + fx_floor32(p, 8) +
+           fx_floor32(f * l + (p & 255) * 64 + 8192, 14);
+#else
+    const uint64_t x = (uint64_t)((int64_t)f * c + (int64_t)i * g) + 8192u;
+    return (int32_t)((uint32_t)x >> 14 | (uint32_t)(x >> 32) << 18);
+#endif
+}
+
+/* A carried state: q20 within +-2^30. */
+static inline int32_t fx_state(int32_t x, uint32_t *clamped)
+{
+    if ((uint32_t)x + 0x40000000u <= 0x80000000u)
+        return x;
+    ++*clamped;
+    return x < 0 ? -((int32_t)1 << 30) : (int32_t)1 << 30;
 }
 
 #endif

@@ -1,4 +1,6 @@
-/* layer.c - what is the same for every cell: affine maps, and the readout. */
+/* layer.c - what is the same for every cell: affine maps, and the readout.
+ * words.c has the maps of the other layout.
+ */
 #include <string.h>
 
 #include "core.h"
@@ -7,15 +9,13 @@
 
 /* What the rows of a map read: z1 in the first n1 columns and z2 in the n2
  * after them, null for the one-hot x of a symbol; and in one column more h or c
- * of the row's own cell. */
+ * of the row's own cell, if own is not null. */
 typedef struct {
     const uint8_t *blob; /* where the weights are, too */
     const vg_sig *z1, *z2;
     uint32_t n1, n2;
     const vg_input *symbol;
-    const vg_sig *own_h;  /* null: none */
-    const int32_t *own_c; /* null: none */
-    int padded;           /* z1 can be read to the end of a padded row */
+    const void *own; /* of the cells: c, or h of a map that reads 'd' */
 } sources;
 
 /* Two rows at once.  The second is the first again after the last one. */
@@ -26,8 +26,8 @@ typedef struct {
 } two_rows;
 
 /* sum[2] += w z over n columns from the one at w on. */
-static void add_products(two_rows *t, const void *w, const vg_sig *z,
-                         uint32_t n)
+static VG_WITHIN void add_products(two_rows *t, const void *w, const vg_sig *z,
+                                   uint32_t n)
 {
     const void *w1 = (const uint8_t *)w + t->apart;
 
@@ -37,13 +37,11 @@ static void add_products(two_rows *t, const void *w, const vg_sig *z,
         DOT_W16(w, w1, z, n, t->sum);
 }
 
-static int32_t weight(const uint8_t *blob, const vg_map *m, uint32_t row,
-                      uint32_t j)
+static int32_t weight(const two_rows *t, const uint8_t *w, uint32_t j)
 {
-    const void *w = blob + m->weights;
-    const uint32_t at = row * vg_stride(m) + j;
+    const void *row = w;
 
-    return m->bits == 8 ? ((const int8_t *)w)[at] : ((const int16_t *)w)[at];
+    return t->bits == 8 ? ((const int8_t *)row)[j] : ((const int16_t *)row)[j];
 }
 
 static int exp_of(const uint8_t *blob, const vg_map *m, uint32_t row)
@@ -51,23 +49,29 @@ static int exp_of(const uint8_t *blob, const vg_map *m, uint32_t row)
     return blob[m->exps + (m->bits == 8 ? row : 0)];
 }
 
-/* sum[2] += w z of the one column that a symbol is. */
-static void add_symbol(const vg_map *m, const sources *s, uint32_t row,
-                       two_rows *t)
+/* sum[2] += w of column j for the symbol that is one there. */
+static void add_symbol(two_rows *t, const uint8_t *w, uint32_t j, int32_t one)
 {
-    const uint32_t j = (s->z1 ? s->n1 : 0) + s->symbol->symbol;
-
-    t->sum[0] += weight(s->blob, m, row, j) * s->symbol->one;
-    if (t->apart)
-        t->sum[1] += weight(s->blob, m, row + 1, j) * s->symbol->one;
+    t->sum[0] += weight(t, w, j) * one;
+    t->sum[1] += weight(t, w + t->apart, j) * one;
 }
 
-/* What the last column of a row adds: h or c of the row's own cell. */
-static int64_t own_product(const vg_map *m, const sources *s, uint32_t row)
+/* sum[2] += what the last column adds: h or c of the row's own cell. */
+static void add_own(two_rows *t, const uint8_t *w, const vg_map *m,
+                    const void *own, uint32_t row)
 {
-    const int32_t w = weight(s->blob, m, row, m->columns - 1);
+    const uint32_t next = row + (t->apart > 0), j = m->columns - 1;
+    const int32_t w0 = weight(t, w, j), w1 = weight(t, w + t->apart, j);
+    const vg_sig *h = own;
+    const int32_t *c = own;
 
-    return s->own_h ? w * s->own_h[row] : w * fx_rs(s->own_c[row], 6);
+    if (m->reads == 'd') {
+        t->sum[0] += w0 * h[row];
+        t->sum[1] += w1 * h[next];
+    } else {
+        t->sum[0] += (int64_t)w0 * fx_rs32(c[row], 6);
+        t->sum[1] += (int64_t)w1 * fx_rs32(c[next], 6);
+    }
 }
 
 /* sum[2] = b of two rows from row on.  Returns where the first row is. */
@@ -86,8 +90,8 @@ static const uint8_t *start(const uint8_t *blob, const vg_map *m, uint32_t row,
 }
 
 /* sum[2] = b + W z of two rows from row on. */
-static void accumulate(const vg_map *m, const sources *s, uint32_t row,
-                       two_rows *t)
+static VG_WITHIN void accumulate(const vg_map *m, const sources *s,
+                                 uint32_t row, two_rows *t)
 {
     const uint8_t *w = start(s->blob, m, row, t);
 
@@ -96,12 +100,10 @@ static void accumulate(const vg_map *m, const sources *s, uint32_t row,
     if (s->n2 && s->z2)
         add_products(t, w + s->n1 * (m->bits / 8u), s->z2, s->n2);
     if (s->symbol)
-        add_symbol(m, s, row, t);
-    if (s->own_h || s->own_c) {
-        t->sum[0] += own_product(m, s, row);
-        if (t->apart)
-            t->sum[1] += own_product(m, s, row + 1);
-    }
+        add_symbol(t, w, (s->z1 ? s->n1 : 0) + s->symbol->symbol,
+                   s->symbol->one);
+    if (s->own)
+        add_own(t, w, m, s->own, row);
 }
 
 static int at_bound(vg_sig a)
@@ -129,23 +131,32 @@ static uint32_t affine_rows(const vg_map *m, const sources *s, uint32_t row,
     return clamped;
 }
 
-/* Is one vector all that the rows read, and such a one as kernels want? */
-static int is_whole(const sources *s)
+/* a[rows], in pieces.  whole: a kernel made them, and only those at a bound are
+ * looked at.  Returns the clamps that count. */
+static VG_APART uint32_t affine(const vg_map *m, const sources *s, int whole,
+                                vg_sig *a)
 {
-    return s->padded && s->z1 && !((uintptr_t)s->z1 & 3) && !s->n2 &&
-           !s->symbol && !s->own_h && !s->own_c;
+    uint32_t clamped = 0;
+
+    for (uint32_t row = 0; row < m->rows; row += 2)
+        if (!whole || at_bound(a[row]) ||
+            (row + 1 < m->rows && at_bound(a[row + 1])))
+            clamped += affine_rows(m, s, row, a + row);
+    return clamped;
 }
 
-/* All rows by one call of a kernel. */
-static void affine_whole(const vg_map *m, const sources *s, vg_sig *a)
+/* a[rows] by one call of a kernel: of all columns z, 4-byte aligned and
+ * readable to the end of a padded row. */
+static VG_APART void affine_whole(const uint8_t *blob, const vg_map *m,
+                                  const vg_sig *z, vg_sig *a)
 {
-    const uint8_t *b = s->blob + m->biases;
+    const uint8_t *b = blob + m->biases;
     dot_map map;
 
-    map.w = s->blob + m->weights;
+    map.w = blob + m->weights;
     map.b = m->biases ? (const int32_t *)(const void *)b : NULL;
-    map.exps = s->blob + m->exps;
-    map.z = s->z1;
+    map.exps = blob + m->exps;
+    map.z = z;
     map.rows = m->rows;
     map.stride = vg_stride(m);
     map.arg_exp = m->arg_exp;
@@ -155,52 +166,17 @@ static void affine_whole(const vg_map *m, const sources *s, vg_sig *a)
         DOT_MAP16(&map, a);
 }
 
-/* a[rows].  Returns the clamps that count; the kernels do not, so rows at a
- * bound are looked at again. */
-static uint32_t affine(const vg_map *m, const sources *s, vg_sig *a)
+/* The clamps that count of a map that affine_whole made. */
+static VG_APART uint32_t affine_clamps(const uint8_t *blob, const vg_map *m,
+                                       const vg_sig *z, vg_sig *a)
 {
-    const int whole = is_whole(s);
-    uint32_t clamped = 0;
+    sources s;
 
-    if (whole) {
-        affine_whole(m, s, a);
-        if (!m->counts)
-            return 0;
-    }
-    for (uint32_t row = 0; row < m->rows; row += 2)
-        if (!whole || at_bound(a[row]) ||
-            (row + 1 < m->rows && at_bound(a[row + 1])))
-            clamped += affine_rows(m, s, row, a + row);
-    return clamped;
-}
-
-/* Gates n and m of a gru at once, for r acc_m joins acc_n: m reads h, which is
- * in z2.  r lies before a, the value of m, acc_m on q11, behind it.  Neither
- * acc is above 2^46 + 2^31, so that the sum is below 2^62. */
-static uint32_t affine_with_reset(const vg_map *n, const sources *s, vg_sig *a)
-{
-    const vg_map *m = n + 1;
-    int64_t acc_m[2];
-    const uint8_t *w;
-    two_rows t;
-
-    for (uint32_t row = 0; row < n->rows; row++, a++) {
-        const int e = exp_of(s->blob, n, row), odd = row & 1;
-        if (!odd) {
-            add_products(&t, start(s->blob, m, row, &t), s->z2, m->columns);
-            acc_m[0] = t.sum[0];
-            acc_m[1] = t.sum[1];
-            w = start(s->blob, n, row, &t);
-            if (s->z1)
-                add_products(&t, w, s->z1, s->n1);
-            else
-                add_symbol(n, s, row, &t);
-        }
-        *a = fx_narrow(
-            fx_rs(t.sum[odd] * VG_ONE + acc_m[odd] * *(a - n->rows), e + 2));
-        a[n->rows] = fx_narrow(fx_rs(acc_m[odd], e - 11));
-    }
-    return 0;
+    memset(&s, 0, sizeof s);
+    s.blob = blob;
+    s.z1 = z;
+    s.n1 = m->columns;
+    return affine(m, &s, 1, a);
 }
 
 /* ---- a layer -------------------------------------------------------- */
@@ -209,24 +185,24 @@ static uint32_t affine_with_reset(const vg_map *n, const sources *s, vg_sig *a)
 static void find_sources(const vg_run *r, const vg_layer *l, const vg_map *gate,
                          const vg_input *symbol, sources *s)
 {
-    const vg_sig *h = vg_run_r(r, l);
-
     memset(s, 0, sizeof *s);
     s->blob = r->model->blob;
-    s->z1 = vg_run_signals(r, l->z);
     s->n1 = l->n_in;
-    s->padded = 1;
-    s->z2 = h;
+    if (symbol)
+        s->symbol = symbol;
+    else
+        s->z1 = vg_run_signals(r, l->z);
+    s->z2 = vg_run_r(r, l);
     switch (gate->reads) {
     case 'b':
         s->n2 = l->n_z - l->n_in;
         break;
     case 'd':
-        s->own_h = h;
+        s->own = s->z2;
         break;
     case 'p':
     case 'q':
-        s->own_c = vg_run_c(r, l);
+        s->own = vg_run_c(r, l);
         s->n2 = l->n;
         break;
     case 's':
@@ -236,38 +212,85 @@ static void find_sources(const vg_run *r, const vg_layer *l, const vg_map *gate,
     default: /* x */
         break;
     }
-    if (symbol) {
-        s->z1 = NULL;
-        s->symbol = symbol;
-    } else if (s->z2 == h) { /* one piece */
-        s->n1 += s->n2;
-        s->n2 = 0;
+}
+
+/* Gates n and m of a gru at once, for r acc_m joins acc_n: n reads x, m reads
+ * h.  r lies before a, the value of m, acc_m on q11, behind it.  Neither acc is
+ * above 2^46 + 2^31, so that the sum is below 2^62. */
+static VG_APART void gru_with_reset(const vg_run *r, const vg_layer *l,
+                                    const vg_map *n, const vg_input *symbol,
+                                    vg_sig *a)
+{
+    const uint8_t *blob = r->model->blob;
+    two_rows of_n, of_m;
+
+    for (uint32_t row = 0; row < n->rows; row++, a++) {
+        const int shift = exp_of(blob, n, row) - 12;
+        int64_t acc;
+        if (!(row & 1)) {
+            const uint8_t *w = start(blob, n + 1, row, &of_m);
+            add_products(&of_m, w, vg_run_r(r, l), l->n);
+            w = start(blob, n, row, &of_n);
+            if (symbol)
+                add_symbol(&of_n, w, symbol->symbol, symbol->one);
+            else
+                add_products(&of_n, w, vg_run_signals(r, l->z), l->n_in);
+        }
+        /* rs(x, n + k) = rs(floor(x / 2^k), n) */
+        acc = of_m.sum[row & 1];
+        *a = fx_narrow(fx_rs31(
+            fx_floor(of_n.sum[row & 1] * VG_ONE + acc * *(a - n->rows), 14),
+            shift));
+        a[n->rows] = fx_narrow(fx_rs31(fx_floor(acc, 1), shift));
     }
+}
+
+/* Of a gate that reads neither x nor x and r, which lie one behind the other.
+ */
+static VG_APART uint32_t gate_in_pieces(const vg_run *r, const vg_layer *l,
+                                        const vg_map *gate,
+                                        const vg_input *symbol, vg_sig *a)
+{
+    sources s;
+
+    find_sources(r, l, gate, symbol, &s);
+    return affine(gate, &s, 0, a);
+}
+
+static uint32_t gate_step(const vg_run *r, const vg_layer *l,
+                          const vg_map *gate, const vg_input *symbol, vg_sig *a)
+{
+    const vg_sig *z = vg_run_signals(r, l->z);
+
+    if (gate->reads == 'x' && l->cell == VG_GRU) { /* with the next one */
+        (gate->group > 1 ? vg_words_reset : gru_with_reset)(r, l, gate, symbol,
+                                                            a);
+        return 0;
+    }
+    if (gate->group > 1)
+        return vg_words_map(r, l, gate, symbol, NULL, a);
+    if (symbol || (gate->reads != 'b' && gate->reads != 'x'))
+        return gate_in_pieces(r, l, gate, symbol, a);
+    affine_whole(r->model->blob, gate, z, a);
+    return gate->counts ? affine_clamps(r->model->blob, gate, z, a) : 0;
 }
 
 void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
 {
-    const vg_cell *cell = &vg_cells[l->cell];
-    vg_sig *to = vg_run_values(r);
-    uint32_t (*map)(const vg_map *, const sources *, vg_sig *) = affine;
+    vg_sig *a = vg_run_values(r);
 
     for (uint32_t k = 0; k < l->n_gates; k++) {
         const vg_map *gate = &l->gate[k];
-        sources s;
         if (k == l->n_early) {
-            r->saturated += cell->between(l, vg_run_values(r), vg_run_c(r, l),
-                                          vg_run_r(r, l));
-            if (l->cell == VG_GRU) { /* the last two at once */
-                map = affine_with_reset;
-                k++;
-            }
+            r->saturated += vg_cells[l->cell].between(
+                l, vg_run_values(r), vg_run_c(r, l), vg_run_r(r, l));
+            k += l->cell == VG_GRU; /* the last two are one turn */
         }
-        find_sources(r, l, gate, symbol, &s);
-        r->saturated += map(gate, &s, to);
-        to += gate->rows;
+        r->saturated += gate_step(r, l, gate, symbol, a);
+        a += gate->rows;
     }
-    r->saturated +=
-        cell->unit(l, vg_run_values(r), vg_run_c(r, l), vg_run_r(r, l));
+    r->saturated += vg_cells[l->cell].unit(l, vg_run_values(r), vg_run_c(r, l),
+                                           vg_run_r(r, l));
 }
 
 /* ---- the readout ---------------------------------------------------- */
@@ -290,28 +313,42 @@ static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
     }
 }
 
+static VG_APART uint32_t readout_map(const vg_run *r, const vg_sig *h,
+                                     const vg_input *x, vg_sig *logits)
+{
+    const vg_readout *out = vg_run_readout(r);
+    sources s;
+    int whole;
+
+    memset(&s, 0, sizeof s);
+    s.blob = r->model->blob;
+    s.z1 = h;
+    s.n1 = out->n_h;
+    s.z2 = x->x;
+    s.n2 = out->map.columns - out->n_h;
+    if (!x->x && s.n2)
+        s.symbol = x;
+    /* h may end where a buffer does */
+    whole = !s.n2 && !((uintptr_t)h & 3) && !(out->n_h & 3);
+    if (whole)
+        affine_whole(s.blob, &out->map, h, logits);
+    return !whole || out->map.counts ? affine(&out->map, &s, whole, logits) : 0;
+}
+
 void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
 {
     const vg_readout *out = vg_run_readout(r);
     const uint32_t n = out->map.rows;
     vg_sig *logits = vg_run_signals(r, out->logits);
-    sources s;
 
     if (!n) { /* none: y = h */
         memcpy(logits, h, 2 * (size_t)r->model->n_out);
         memcpy(y, h, 2 * (size_t)r->model->n_out);
         return;
     }
-    memset(&s, 0, sizeof s);
-    s.blob = r->model->blob;
-    s.z1 = h;
-    s.n1 = out->n_h;
-    s.padded = !(out->n_h & 3); /* h may end where a buffer does */
-    s.z2 = x->x;
-    s.n2 = out->map.columns - out->n_h;
-    if (!x->x && s.n2)
-        s.symbol = x;
-    r->saturated += affine(&out->map, &s, logits);
+    r->saturated += out->map.group > 1
+                        ? vg_words_map(r, NULL, &out->map, x, h, logits)
+                        : readout_map(r, h, x, logits);
     switch (out->output) {
     case VG_LOGISTIC:
         for (uint32_t j = 0; j < n; j++)

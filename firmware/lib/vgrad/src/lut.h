@@ -14,8 +14,8 @@
 
 #include "fx.h"
 
-/* Row i holds the cubic around z = i * 2^bits - LUT_ORIGIN.  c0 is q30, the
- * rounding half included; every further coefficient has its scale below. */
+/* Rows hold the cubics around multiples of 2^bits.  c0 is q30, the rounding
+ * half included; every further coefficient has its scale below. */
 struct lut_seg {
     int32_t c0, c1;
     int16_t c2, c3;
@@ -26,11 +26,9 @@ enum {
     LUT_SIGMOID_BITS = 9, /* a row covers 2^bits arguments */
     LUT_TANH_BITS = 8,
 #ifdef VG_SMALL_TABLES
-    LUT_ORIGIN = 0,
     LUT_SIGMOID_SEGS = 65,
     LUT_TANH_SEGS = 129,
 #else
-    LUT_ORIGIN = 32768,
     LUT_SIGMOID_SEGS = 129,
     LUT_TANH_SEGS = 257,
 #endif
@@ -41,49 +39,75 @@ extern const struct lut_seg vg_lut_sigmoid[LUT_SIGMOID_SEGS];
 extern const struct lut_seg vg_lut_tanh[LUT_TANH_SEGS];
 extern const uint32_t vg_lut_exp[LUT_EXP_SEGS]; /* exp(-i / 16), q31 */
 
+/* The row around z = 0. */
+#ifdef VG_SMALL_TABLES
+#define LUT_SIGMOID vg_lut_sigmoid
+#define LUT_TANH vg_lut_tanh
+#else
+#define LUT_SIGMOID (vg_lut_sigmoid + LUT_SIGMOID_SEGS / 2)
+#define LUT_TANH (vg_lut_tanh + LUT_TANH_SEGS / 2)
+#endif
+
 /* With d = z - centre of the row, -2^(bits-1) <= d < 2^(bits-1), and floors:
  *
  *     u = c2 + c3 d / 2^12
  *     t = c1 + u d / 2^(bits+2)
  *     y = (c0 + t d) / 2^16                                            q14
  *
- * for z in [-LUT_ORIGIN, 32768].  Nothing leaves int32: c2 and c3 are int16, so
- * |u| <= 2^15 + 2^11 and |u d| < 2^23.1; |c1| <= 2^(26-bits) gives |t d| <
- * 2^25.1, and |c0| <= 2^30 + 2^15.  gen_lut.py --check looks at every value. */
-static inline int32_t lut_cubic(const struct lut_seg *seg, int32_t z, int bits)
+ * Nothing leaves int32: c2 and c3 are int16, so |u| <= 2^15 + 2^11 and |u d| <
+ * 2^23.1; |c1| <= 2^(26-bits) gives |t d| < 2^25.1, and |c0| <= 2^30 + 2^15.
+ * gen_lut.py --check looks at every value. */
+static inline int32_t lut_cubic(const struct lut_seg *zero, int32_t z, int bits)
 {
-    int32_t half = 1 << (bits - 1);
-    uint32_t at = (uint32_t)(z + LUT_ORIGIN + half);
-    const struct lut_seg *s = &seg[at >> bits];
-    int32_t d = (int32_t)(at & ((1u << bits) - 1u)) - half;
-    int32_t u = s->c2 + fx_floor32(s->c3 * d, 12);
-    int32_t t = s->c1 + fx_floor32(u * d, bits + 2);
+    const int32_t half = 1 << (bits - 1);
+    const int32_t d = ((z + half) & (2 * half - 1)) - half;
+    const struct lut_seg *s = zero + fx_floor32(z - d, bits);
+    const int32_t u = s->c2 + fx_floor32(s->c3 * d, 12);
+    const int32_t t = s->c1 + fx_floor32(u * d, bits + 2);
 
     return fx_floor32(s->c0 + t * d, 16);
+}
+
+#if defined(__thumb2__) && !defined(VG_PORTABLE)
+#include "lut_thumb2.h"
+#define LUT_CUBIC_SIGMOID lut_thumb2_sigmoid
+#define LUT_CUBIC_TANH lut_thumb2_tanh
+#else
+#define LUT_CUBIC_SIGMOID(zero, z) lut_cubic(zero, z, LUT_SIGMOID_BITS)
+#define LUT_CUBIC_TANH(zero, z) lut_cubic(zero, z, LUT_TANH_BITS)
+#endif
+
+/* The two for loops, which keep the table's place in a register. */
+static inline int32_t lut_sigmoid_at(const struct lut_seg *zero, int32_t z)
+{
+#ifdef VG_SMALL_TABLES
+    const int32_t y = LUT_CUBIC_SIGMOID(zero, z < 0 ? -z : z);
+    return z < 0 ? LUT_ONE - y : y;
+#else
+    return LUT_CUBIC_SIGMOID(zero, z);
+#endif
+}
+
+static inline int32_t lut_tanh_at(const struct lut_seg *zero, int32_t z)
+{
+#ifdef VG_SMALL_TABLES
+    const int32_t y = LUT_CUBIC_TANH(zero, z < 0 ? -z : z);
+    return z < 0 ? -y : y;
+#else
+    return LUT_CUBIC_TANH(zero, z);
+#endif
 }
 
 /* floor(2^14 / (1 + exp(-z / 2^11)) + 1/2), q14, for z in [-32768, 32767]. */
 static inline int32_t lut_sigmoid(int32_t z_q11)
 {
-#ifdef VG_SMALL_TABLES
-    const int32_t y =
-        lut_cubic(vg_lut_sigmoid, z_q11 < 0 ? -z_q11 : z_q11, LUT_SIGMOID_BITS);
-    return z_q11 < 0 ? LUT_ONE - y : y;
-#else
-    return lut_cubic(vg_lut_sigmoid, z_q11, LUT_SIGMOID_BITS);
-#endif
+    return lut_sigmoid_at(LUT_SIGMOID, z_q11);
 }
 
 /* floor(2^14 tanh(z / 2^12) + 1/2), q14, for z in [-32768, 32767]. */
 static inline int32_t lut_tanh(int32_t z_q12)
 {
-#ifdef VG_SMALL_TABLES
-    const int32_t y =
-        lut_cubic(vg_lut_tanh, z_q12 < 0 ? -z_q12 : z_q12, LUT_TANH_BITS);
-    return z_q12 < 0 ? -y : y;
-#else
-    return lut_cubic(vg_lut_tanh, z_q12, LUT_TANH_BITS);
-#endif
+    return lut_tanh_at(LUT_TANH, z_q12);
 }
 
 /* floor(2^16 exp(-d / 2^e) + 1/2), q16, for d in [0, 65535], e in [0, 14].
