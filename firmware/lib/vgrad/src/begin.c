@@ -46,8 +46,7 @@ static int method_ok(const vg_model *m, const vg_learn *l)
     if (l->method == VG_TBPTT)
         return l->k2 && l->k1 <= l->k2;
     (void)vg_walk_layer(&w, &first);
-    return l->method == VG_RTRL97 && !l->k2 && l->k1 <= 1 && m->n_layers == 1 &&
-           has_traces(&first);
+    return !l->k2 && l->k1 <= 1 && m->n_layers == 1 && has_traces(&first);
 }
 
 static int learn_ok(const vg_model *m, const vg_learn *l)

@@ -28,14 +28,19 @@ static int add_small(square_sum *q, const int32_t *g, uint32_t n)
     return !large;
 }
 
+static void add_any(square_sum *q, const int32_t *g, uint32_t n)
+{
+    for (const int32_t *end = g + n; g < end; g++)
+        add(q, (uint64_t)fx_product(*g, *g));
+}
+
 static void add_squares(square_sum *q, const int32_t *g, uint32_t n)
 {
-    for (uint32_t most; n; n -= most, g += most) {
-        most = n < 32 ? n : 32;
-        if (!add_small(q, g, most))
-            for (uint32_t k = 0; k < most; k++)
-                add(q, (uint64_t)fx_product(g[k], g[k]));
-    }
+    for (; n > 32; n -= 32, g += 32)
+        if (!add_small(q, g, 32))
+            add_any(q, g, 32);
+    if (!add_small(q, g, n))
+        add_any(q, g, n);
 }
 
 /* floor(sqrt(x)), digit by digit. */
