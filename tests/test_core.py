@@ -236,7 +236,8 @@ def test_no_function_calls_itself_by_any_way(firmware):
 
 
 # Bytes, the frames of libgcc and libc included; measured 336, 268, 276, ..
-STACK_OF_A_STEP = {"m0": 340, "m3": 284, "m4": 284, "m7": 284, "m33": 284, "m55": 284}
+# M55 has vectors to keep.
+STACK_OF_A_STEP = {"m0": 340, "m3": 284, "m4": 284, "m7": 284, "m33": 284, "m55": 328}
 
 
 @needs_arm
