@@ -21,6 +21,7 @@ from pyvgrad import (
     cli_bench,
     cli_blob,
     cli_board,
+    cli_flow,
     cli_import,
     cli_lab,
     cli_learn,
@@ -59,10 +60,12 @@ _add(
     name="import",
 )
 _add(cli_blob.export, "export M.vg --onnx M.exact.onnx --header M.h")
+_add(cli_blob.convert, "convert M.vg --layout words -o M.words.vg")
 _add(cli_blob.info, "info demo/embedded-reber.vg")
 _add(cli_blob.run, "run M.vg X.npz -o Y.npz --on m4")
 _add(cli_blob.verify, "verify M.vg --x X.npz --on numpy,host,onnx,m4")
 _add(cli_bench.bench, "bench M.vg --on m0,m4")
+_add(cli_flow.flow, "flow M.vg --x X.npz -o F.png")
 _add(cli_lab.lab, "lab underflow -o lab")
 _add(cli_make.flash, "flash nucleo_f446re M.vg --port /dev/ttyACM0")
 _add(

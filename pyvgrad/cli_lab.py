@@ -34,6 +34,14 @@ _LABS = {
         "results_learning",
         "the tasks of the papers learnt in integers, next to float",
     ),
+    "table-1": Entry(
+        "table_1",
+        "embedded Reber strings by RTRL, Elman's net, RCC, LSTM and integers",
+    ),
+    "table-2": Entry(
+        "table_2",
+        "long time lags by RTRL, BPTT, the chunker, LSTM and integers",
+    ),
     "theory": Entry(
         "theory_lab",
         "the error flow of 1998 and 2013: bounds, weights, cells, learning, integers",

@@ -150,7 +150,7 @@ def step(
     sources = {"x": now.x, "h": recurrent(layer, s), "b": one}
     traces = _advance(live.traces, slopes, sources)
     known = now.known & now.valid
-    d = _error(shape, learn, logits, now.target, known)
+    d = error_at(shape, learn, logits, now.target, known)
     dh = maps[1]["h"] @ d if shape.readout is not None else d
     a_o = _block_sum(layer, dh * slopes.H_o)
     g = [_gradient(layer, maps, sources, traces, (dh * slopes.H_c, a_o))]
@@ -158,15 +158,16 @@ def step(
     if shape.readout is not None:
         g.append({"x": now.x, "h": h[:, None] * d, "b": d})
     if learn.k1 == 1:
-        moving = _update_now(shape, learn, rates, moving, g, d, known)
+        moving = update_now(shape, learn, rates, moving, g, d, known)
     else:
         after = after._replace(gradient=_add(shape, live.gradient, g, d))
     return moving, where(now.valid, after, live)
 
 
-def _error(
+def error_at(
     shape: Shape, learn: Learn, logits: Array, target: Array, known: Array
 ) -> Array:
+    """The error of each logit at one step, (n_out,); 0 where no target is known."""
     safe = jnp.where(known, target, jnp.zeros_like(target))
     d = errors_of(shape, learn.loss, logits[None], safe[None])[0]
     return jnp.where(known, d, 0.0)
@@ -192,7 +193,7 @@ def _add(shape: Shape, gathered: Maps, g: Maps, d: Array) -> Maps:
     return [jax.tree.map(jnp.add, gathered[0], g[0]), readout]
 
 
-def _update_now(
+def update_now(
     shape: Shape,
     learn: Learn,
     rates: Maps,

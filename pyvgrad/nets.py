@@ -57,6 +57,19 @@ def _rtrl(n_in: int, n_out: int) -> Shape:
     return Shape((layer,), Readout(1, n_out, "logistic", n_in, biases=False))
 
 
+def _elman(n_in: int, n_out: int) -> Shape:
+    layer = Layer("rnn_sigmoid", n_in, 15, cell_biases=False)
+    return Shape((layer,), Readout(15, n_out, "logistic", biases=False))
+
+
+def fully_recurrent(n_in: int, n_out: int, hidden: int) -> Shape:
+    """Each unit reads x and every unit; the first ``n_out`` are the outputs.
+
+    Smith and Zipser 1989, as Williams and Zipser have it; no biases, no readout.
+    """
+    return Shape((Layer("rnn_sigmoid", n_in, n_out + hidden, cell_biases=False),))
+
+
 def stack(
     cell: str,
     sizes: tuple[int, int, int],
@@ -132,6 +145,7 @@ NETS: dict[str, Net] = {
         {"o": (-1.0, -2.0, -3.0)},
     ),
     "rtrl-1": Net(_rtrl, f"{_LAG}: one recurrent unit"),
+    "elman-15": Net(_elman, "Cleeremans, Servan-Schreiber, McClelland 1989", 0.5),
     "long-lag": Net(
         _memory(1, 1, fields=IN_GATES_ONLY, gate_biases=False, shortcuts=True),
         f"{_LAG}: one cell, an input gate",

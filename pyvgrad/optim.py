@@ -71,3 +71,22 @@ def optimizer(name: str, rate: float, momentum: float) -> Any:
     if name == "adam":
         return optax.adam(rate)
     raise ValueError(f"an optimizer is one of {OPTIMIZERS}, not {name!r}")
+
+
+def quickprop(
+    slope: Array, before: Array, step: Array, rate: float, growth: float = 2.0
+) -> Array:
+    """The next step of each weight down an error, by Fahlman's quickprop (1988).
+
+    ``slope`` and ``before`` are d error / d weight now and before the last ``step``.  A
+    parabola through both slopes gives its minimum, at most ``growth`` times the last
+    step; where that went downhill and the slope still does, ``rate`` times it is added.
+    """
+    goes_on = slope * step < 0.0
+    still = (step == 0.0) | goes_on
+    shrink = growth / (1.0 + growth)
+    steep = jnp.where(step > 0.0, slope <= shrink * before, slope >= shrink * before)
+    gap = before - slope
+    parabola = step * slope / jnp.where(gap == 0.0, 1.0, gap)
+    jump = jnp.where(steep | (gap == 0.0), growth * step, parabola)
+    return jnp.where(step == 0.0, 0.0, jump) - jnp.where(still, rate * slope, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def run(
     learnt = learn(out, nets, few, full=full, workers=workers, says=says)
     figures = {
         "full": full,
+        "versions": {name: version(name) for name in ("pyvgrad", "jax", "numpy")},
         "first_seed": first,
         "seeds": n,
         "learn_seeds": len(few),

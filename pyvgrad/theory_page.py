@@ -57,12 +57,13 @@ def _ratio(points: Sequence[Figures]) -> float:
 def page(figures: Figures) -> str:
     """theory.md."""
     seeds = f"{figures['seeds']} seeds from {figures['first_seed']:,} on"
+    versions = ", ".join(f"{k} {v}" for k, v in figures["versions"].items())
     return "\n".join(
         [
             "# Error flow, theory and measurement",
             "",
             "Written by `pyvgrad lab theory --full -o docs/results`; every figure is "
-            "in `theory.json`. What it means is told in "
+            f"in `theory.json` ({versions}). What it means is told in "
             "[The vanishing gradient, hands on](../vanishing-gradient.md).",
             "",
             *([] if figures["full"] else ["A short run, no results.", ""]),

@@ -17,7 +17,7 @@ from pyvgrad.cells import (
     sigmoid,
 )
 from pyvgrad.model import init_params
-from pyvgrad.nets import NETS, stack
+from pyvgrad.nets import NETS, fully_recurrent, stack
 
 PRINTED = [
     ("hs97-4x1", 7, 7, 264),
@@ -32,6 +32,7 @@ PRINTED = [
     ("long-lag-2-softmax", 1001, 1001, 1008007),
     ("distractors", 54, 2, 364),
     ("distractors", 1004, 2, 6064),
+    ("elman-15", 7, 7, 435),
     ("adding", 2, 1, 93),
     ("temporal-order-2x2", 8, 4, 156),
     ("temporal-order-3x2", 8, 8, 308),
@@ -55,6 +56,11 @@ def test_topologies_have_as_many_weights_as_the_papers_print(
     assert shape.n_weights == weights
     params = init_params(shape, np.random.default_rng(0), scale=NETS[name].scale)
     assert sizes(params) == weights
+
+
+@pytest.mark.parametrize(("hidden", "weights"), [(3, 170), (12, 494)])
+def test_a_fully_recurrent_net_has_the_weights_of_smith_and_zipser(hidden, weights):
+    assert fully_recurrent(7, 7, hidden).n_weights == weights
 
 
 def test_every_named_net_is_counted():

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
 from spread_work import fatal, picky, square
 
+from pyvgrad import cluster
 from pyvgrad.errors import VgradError
 from pyvgrad.spread import spread
 from pyvgrad.store import Store, made_by
@@ -42,6 +44,23 @@ def test_a_killed_worker_loses_no_result(tmp_path):
     assert int((tmp_path / "victim").read_text()) not in (0, os.getpid())
     assert found == spread(fatal, jobs) == squares(8)
     assert said == [(k, 8) for k in range(9)]
+
+
+def test_a_result_that_died_with_its_worker_is_made_again(monkeypatch):
+    """It was finished, and its worker killed before it was fetched."""
+    asked, outcome = [], cluster._outcome
+
+    class Gone:
+        def result(self):
+            raise CancelledError
+
+    def first_is_gone(future):
+        asked.append(future)
+        return outcome(Gone() if len(asked) == 1 else future)
+
+    monkeypatch.setattr(cluster, "_outcome", first_is_gone)
+    assert spread(square, jobs_of(3), workers=1) == squares(3)
+    assert len(asked) == 4
 
 
 def test_a_job_that_kills_its_workers_fails_and_the_rest_goes_on(tmp_path):
@@ -181,12 +200,12 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, workers):
         start_new_session=True,
     )
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not store.exists() or store.read_bytes().count(b"\n") < 4:
             assert time.monotonic() < end
             time.sleep(0.02)
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does, to workers as well
-        _, err = run.communicate(timeout=60)
+        _, err = run.communicate(timeout=300)
     finally:
         run.kill()
         run.wait()
@@ -212,7 +231,7 @@ def scheduler(tmp_path):
     path = os.environ | {"PYTHONPATH": str(HERE)}
     run = subprocess.Popen([*command, *more], env=path, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not file.exists():
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -229,7 +248,7 @@ def test_a_scheduler_s_workers_do_the_jobs_until_it_goes_away(
     monkeypatch.setattr("pyvgrad.cluster._GATHER", 1.0)
     with pytest.raises(VgradError, match=rf"{address} does not answer or has no work"):
         spread(square, jobs_of(1), workers=address)
-    monkeypatch.setattr("pyvgrad.cluster._GATHER", 60.0)
+    monkeypatch.setattr("pyvgrad.cluster._GATHER", 300.0)
     monkeypatch.setattr("pyvgrad.cluster._CONNECT", 5.0)
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address]
     more = ["--no-dashboard", "--nthreads", "1", "--local-directory", str(tmp_path)]
@@ -258,7 +277,7 @@ def test_a_scheduler_s_workers_do_the_jobs_until_it_goes_away(
         assert store.read_bytes().count(b"\n") >= 3
     finally:
         worker.terminate()
-        worker.wait(timeout=30)
+        worker.wait(timeout=120)
 
 
 def test_an_address_where_nobody_answers_is_one_sentence(monkeypatch):

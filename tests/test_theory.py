@@ -42,7 +42,7 @@ def finished_jobs(folder):
 
 
 def wait_until(true, run):
-    end = time.monotonic() + 200
+    end = time.monotonic() + 600
     while not true():
         assert time.monotonic() < end
         assert run.poll() is None, run.communicate()
@@ -60,7 +60,7 @@ def alone(tmp_path_factory):
     """The folder of a run in one process."""
     folder = tmp_path_factory.mktemp("alone")
     run = started(folder, "--json")
-    out, err = run.communicate(timeout=400)
+    out, err = run.communicate(timeout=600)
     assert run.returncode == 0, err
     assert [row["net"] for row in json.loads(out)["rows"]] == ["tanh", "LSTM 1997"]
     return folder / "here"
@@ -90,7 +90,7 @@ def test_two_workers_one_killed_give_the_same_figures(alone, tmp_path):
         wait_until(lambda: finished_jobs(tmp_path), run)
         victim, other = workers_of(run.pid)[:2]
         os.kill(victim, signal.SIGKILL)
-        _, err = run.communicate(timeout=400)
+        _, err = run.communicate(timeout=600)
     finally:
         run.kill()
         run.wait()
@@ -117,7 +117,7 @@ def test_ctrl_c_says_what_is_kept_and_the_command_goes_on(alone, tmp_path):
     before = finished_jobs(tmp_path)
     assert 1 <= before < 4
     again = started(tmp_path)
-    _, err = again.communicate(timeout=400)
+    _, err = again.communicate(timeout=600)
     assert again.returncode == 0, err
     assert finished_jobs(tmp_path) == 4
     assert figures(tmp_path / "here") == figures(alone)

@@ -38,6 +38,30 @@ static inline int32_t fx_floor32(int32_t x, int n)
     return x >= 0 ? x >> n : ~(~x >> n);
 }
 
+/* a b, by products of 16 bits where there is no long multiplication; the sums
+ * in the middle stay within 2^31. */
+static inline int64_t fx_product(int32_t a, int32_t b)
+{
+#if defined(__ARM_ARCH_6M__)
+    const int32_t a1 = fx_floor32(a, 16), a0 = a & 0xFFFF;
+    const int32_t b1 = fx_floor32(b, 16), b0 = b & 0xFFFF;
+    const uint32_t low = (uint32_t)a0 * (uint32_t)b0;
+    const int32_t one = a1 * b0 + (int32_t)(low >> 16);
+    const int32_t two = a0 * b1 + (one & 0xFFFF);
+    const int32_t high = a1 * b1 + fx_floor32(one, 16) + fx_floor32(two, 16);
+    return (int64_t)((uint64_t)(uint32_t)high << 32 | (uint32_t)two << 16 |
+                     (low & 0xFFFF));
+#else
+    return (int64_t)a * b;
+#endif
+}
+
+/* floor(a b / 2^32) */
+static inline int32_t fx_high(int32_t a, int32_t b)
+{
+    return (int32_t)(uint32_t)((uint64_t)fx_product(a, b) >> 32);
+}
+
 /* rs: floor((x + 2^(n-1)) / 2^n), n in 1..62, |x| < 2^62. */
 static inline int64_t fx_rs(int64_t x, int n)
 {
@@ -58,6 +82,12 @@ static inline int64_t fx_rs31(int64_t x, int n)
     const uint32_t low = (uint32_t)y >> n | ((uint32_t)(y >> 32) << 1)
                                                 << (31 - n);
     return (int64_t)((uint64_t)(uint32_t)fx_floor32(high, n) << 32 | low);
+}
+
+/* rs(a b, n), n in 1..31, that is known to fit, and sat31 of it. */
+static inline int32_t fx_times(int32_t a, int32_t b, int n)
+{
+    return (int32_t)fx_rs31(fx_product(a, b), n);
 }
 
 /* rs for n >= 0: rs(x, 0) = x, and 0 for n > 62. */
@@ -82,10 +112,15 @@ static inline int32_t fx_to31(int64_t x, int n)
     return (int32_t)x * ((int32_t)1 << -n);
 }
 
+static inline int32_t fx_times31(int32_t a, int32_t b, int n)
+{
+    return fx_sat31(fx_rs31(fx_product(a, b), n));
+}
+
 /* rs(a b, 24) for an error or derivative on q24. */
 static inline int64_t fx_mul24(int32_t a, int32_t b)
 {
-    return fx_rs((int64_t)a * b, 24);
+    return fx_rs31(fx_product(a, b), 24);
 }
 
 static inline int32_t fx_clamp(int64_t x, int32_t lo, int32_t hi, fx_clamps *k)

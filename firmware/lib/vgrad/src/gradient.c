@@ -1,6 +1,7 @@
 /* gradient.c - what both methods need of a gate's weights: its rates, its
  * columns, its gradient, and its transpose.
  */
+#include "dot_rows.h"
 #include "train.h"
 
 int32_t vg_rate_of(const vg_train *t, const vg_gate *g, uint32_t part)
@@ -102,26 +103,35 @@ void vg_gather(vg_train *t, const vg_gate *g, const int32_t *d,
             gather_span(t, g, s, d, sources);
 }
 
+/* dz[n] += the errors of up to four neighbouring sources. */
+static void columns_back(const vg_train *t, const vg_gate *g, uint32_t n_gates,
+                         vg_reads reads, uint32_t j, uint32_t n, int32_t *dz)
+{
+    int64_t back[4] = {0, 0, 0, 0};
+
+    for (const vg_gate *end = g + n_gates; g < end; g++) {
+        const vg_span *s = vg_span_of(g, reads);
+        int64_t sum[4] = {0, 0, 0, 0};
+        int shift;
+        if (!s)
+            continue;
+        shift = vg_exp_of(t, g) - s->exp;
+        dot_rows(vg_sigs(t, g->weights) + vg_span_begin(g, s) + j,
+                 vg_gate_stride(g), vg_ints(t, g->errors), g->rows, n, sum);
+        for (uint32_t k = 0; k < n; k++)
+            back[k] += shift > 0 && shift < 32
+                           ? fx_sat31(fx_rs31(sum[k], shift))
+                           : fx_to31(sum[k], shift);
+    }
+    for (uint32_t k = 0; k < n; k++)
+        dz[k] = fx_sat31(dz[k] + back[k]);
+}
+
 void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
                    vg_reads reads, uint32_t n, int32_t *dz)
 {
-    for (uint32_t j = 0; j < n; j++) {
-        int64_t sum = dz[j];
-        for (uint32_t k = 0; k < n_gates; k++) {
-            const vg_span *s = vg_span_of(&g[k], reads);
-            const int32_t *errors = vg_ints(t, g[k].errors);
-            const vg_sig *w = vg_sigs(t, g[k].weights) + j;
-            const uint32_t stride = vg_gate_stride(&g[k]);
-            int64_t dot = 0;
-            if (!s)
-                continue;
-            w += vg_span_begin(&g[k], s);
-            for (uint32_t row = 0; row < g[k].rows; row++, w += stride)
-                dot += (int64_t)*w * errors[row];
-            sum += fx_to31(dot, vg_exp_of(t, &g[k]) - s->exp);
-        }
-        dz[j] = fx_sat31(sum);
-    }
+    for (uint32_t j = 0; j < n; j += 4)
+        columns_back(t, g, n_gates, reads, j, n - j < 4 ? n - j : 4, dz + j);
 }
 
 void vg_note(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n,

@@ -41,8 +41,8 @@ int32_t vg_own_back(const vg_train *t, const vg_gate *g, uint32_t u)
     while (!vg_reads_own(s))
         s++;
     return fx_to31(
-        (int64_t)vg_sigs(t, g->weights)[u * vg_gate_stride(g) + s->end - 1] *
-            vg_ints(t, g->errors)[u],
+        fx_product(vg_ints(t, g->errors)[u],
+                   vg_sigs(t, g->weights)[u * vg_gate_stride(g) + s->end - 1]),
         vg_exp_of(t, g) - s->exp);
 }
 
@@ -64,7 +64,7 @@ void vg_carry_back(vg_train *t, const vg_layer *l, const vg_net *net,
     for (uint32_t b = 0, u = 0; u < l->n_c; b++) {
         const int32_t kept = vg_kept(l, values, b);
         for (const uint32_t end = u + l->block; u < end; u++) {
-            int64_t sum = fx_rs((int64_t)dc[u] * kept, 14);
+            int64_t sum = fx_rs31(fx_product(dc[u], kept), 14);
             if (l->cell == VG_LSTM_PEEPHOLE)
                 sum += (int64_t)vg_own_back(t, i, u) + vg_own_back(t, f, u);
             dc[u] = fx_sat31(sum);
@@ -113,10 +113,12 @@ void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,
 {
     switch (*vg_cells[l->cell].carry) {
     case 'c':
-        vg_lstm_derive(t, l, net, left);
+        if (VG_HAS_C)
+            vg_lstm_derive(t, l, net, left);
         break;
     case 'h':
-        vg_gru_derive(t, l, net, left);
+        if (VG_HAS_H)
+            vg_gru_derive(t, l, net, left);
         break;
     default:
         rnn_derive(t, l, net, left->h1);
@@ -128,10 +130,12 @@ void vg_step_back(vg_train *t, const vg_layer *l, const vg_net *net,
 {
     switch (*vg_cells[l->cell].carry) {
     case 'c':
-        vg_lstm_back(t, l, net, left);
+        if (VG_HAS_C)
+            vg_lstm_back(t, l, net, left);
         break;
     case 'h':
-        vg_gru_back(t, l, net, left);
+        if (VG_HAS_H)
+            vg_gru_back(t, l, net, left);
         break;
     default:
         rnn_back(t, l, net, left->h1);

@@ -18,11 +18,8 @@ static void c_derive(vg_train *t, const vg_layer *l, const vg_net *net,
 
     for (uint32_t u = 0; u < l->n; u++) {
         const int32_t z = left->values[u];
-        by_z[u] = fx_to31((int64_t)vg_logistic_q28(z) *
-                              ((int64_t)left->c0[u] - 64 * n[u]),
-                          24);
-        by_n[u] =
-            (int32_t)fx_rs((int64_t)(VG_ONE - z) * (ONE_Q28 - n[u] * n[u]), 18);
+        by_z[u] = fx_times31(vg_logistic_q28(z), left->c0[u] - 64 * n[u], 24);
+        by_n[u] = fx_times(VG_ONE - z, ONE_Q28 - n[u] * n[u], 18);
     }
 }
 
@@ -36,9 +33,9 @@ static void reset_after_derive(vg_train *t, const vg_layer *l,
     const vg_sig *r = left->values + l->n, *m = r + 2 * (uint32_t)l->n;
 
     for (uint32_t u = 0; u < l->n; u++) {
-        const int64_t by = fx_rs((int64_t)vg_logistic_q28(r[u]) * m[u], 15);
-        by_m[u] = (int32_t)fx_rs((int64_t)by_n[u] * r[u], 14);
-        by_r[u] = fx_to31(by_n[u] * by, 24);
+        const int32_t by = fx_times(vg_logistic_q28(r[u]), m[u], 15);
+        by_m[u] = fx_times(by_n[u], r[u], 14);
+        by_r[u] = fx_times31(by_n[u], by, 24);
     }
 }
 
@@ -50,8 +47,7 @@ static void reset_before_derive(vg_train *t, const vg_layer *l,
     const vg_sig *r = left->values + l->n;
 
     for (uint32_t u = 0; u < l->n; u++)
-        by_r[u] =
-            (int32_t)fx_rs((int64_t)vg_logistic_q28(r[u]) * left->h0[u], 18);
+        by_r[u] = fx_times(vg_logistic_q28(r[u]), left->h0[u], 18);
 }
 
 /* Of y by the arguments of its gate g, of p and of u. */
@@ -65,8 +61,7 @@ static void y_derive(vg_train *t, const vg_layer *l, const vg_net *net,
     const vg_sig *g = left->values + 2 * n, *p = g + n, *u = p + n;
 
     for (uint32_t k = 0; k < n; k++) {
-        by_y[k] = fx_to31((int64_t)vg_logistic_q28(g[k]) * (u[k] - p[k]),
-                          4 + l->h_exp);
+        by_y[k] = fx_times31(vg_logistic_q28(g[k]), u[k] - p[k], 4 + l->h_exp);
         by_p[k] = p[k] > 0 ? (VG_ONE - g[k]) * 1024 : 0;
         by_u[k] = g[k] * 1024;
     }
@@ -106,7 +101,7 @@ static void s_back(vg_train *t, const vg_layer *l, const vg_net *net,
     vg_transposed(t, vg_gate_of(t, net, 'n'), 1, VG_READS_S, l->n, dr);
     vg_gate_back(t, l, vg_gate_of(t, net, 'r'), dr, NULL);
     for (uint32_t u = 0; u < l->n; u++)
-        dr[u] = fx_to31((int64_t)dr[u] * r[u], 14);
+        dr[u] = fx_times31(dr[u], r[u], 14);
 }
 
 /* From dy; p and u on their limits pass nothing outward. */

@@ -44,18 +44,16 @@ static int32_t c_derivative(const vg_layer *l, char letter,
     const int32_t g = v->g[u];
 
     if (letter == 'i' && l->cell == VG_LSTM_COUPLED)
-        return fx_to31(
-            (int64_t)vg_logistic_q28(v->i[b]) * ((int64_t)64 * g - c0), 24);
+        return fx_times31(vg_logistic_q28(v->i[b]), 64 * g - c0, 24);
     if (letter == 'i') {
         const int twice = (l->fields & VG_G_MASK) == VG_G_4S2;
-        return (int32_t)fx_rs(
-            (int64_t)vg_logistic_q28(v->i[b]) * g * (1 + twice), 18);
+        return fx_times(vg_logistic_q28(v->i[b]), g * (1 + twice), 18);
     }
     if (letter == 'f')
-        return fx_to31((int64_t)vg_logistic_q28(v->f[b]) * c0, 24);
+        return fx_times31(vg_logistic_q28(v->f[b]), c0, 24);
     if ((l->fields & VG_G_MASK) == VG_G_S)
-        return (int32_t)fx_rs((int64_t)v->i[b] * vg_logistic_q28(g), 18);
-    return (int32_t)fx_rs((int64_t)v->i[b] * (ONE_Q28 - g * g), 18);
+        return fx_times(v->i[b], vg_logistic_q28(g), 18);
+    return fx_times(v->i[b], ONE_Q28 - g * g, 18);
 }
 
 /* Of h by c, and, by_o not null, by the argument of o. */
@@ -63,16 +61,15 @@ static int32_t h_derivative(const vg_layer *l, const lstm_values *v, uint32_t b,
                             int32_t c1, int32_t *by_o)
 {
     const int32_t o = v->o ? v->o[b] : VG_ONE;
-    fx_clamps harmless = {0, 0};
     int32_t t, shift = (l->fields & VG_H_MASK) == VG_H_TANH ? 8 : 9;
 
     if ((l->fields & VG_H_MASK) == VG_H_IDENTITY) {
-        *by_o = fx_to31((int64_t)vg_logistic_q28(o) * c1, 24);
+        *by_o = fx_times31(vg_logistic_q28(o), c1, 24);
         return o * 1024;
     }
-    t = lut_tanh(fx_sat16(fx_rs(c1, shift), &harmless));
-    *by_o = (int32_t)fx_rs((int64_t)vg_logistic_q28(o) * t, 18);
-    return (int32_t)fx_rs((int64_t)o * (ONE_Q28 - t * t), shift + 10);
+    t = lut_tanh(fx_narrow(fx_rs31(c1, shift)));
+    *by_o = fx_times(vg_logistic_q28(o), t, 18);
+    return fx_times(o, ONE_Q28 - t * t, shift + 10);
 }
 
 /* Of c by the arguments of i, f and g, and of i and o by their own. */

@@ -1,15 +1,7 @@
 /* tbptt_gradient.c - from the errors of all steps on the tape to a gradient:
  * exact sums along it.
  */
-#include "train.h"
-
-static void keep(vg_train *t, int32_t *g, int64_t sum, int exp)
-{
-    const int64_t exact = fx_round(sum, exp);
-
-    *g = fx_sat31(exact);
-    t->saturated += *g != exact;
-}
+#include "tape.h"
 
 /* Chain the steps on the tape by their symbols: seen_mark[s] is 1 + the last of
  * them, next[] leads on. */
@@ -27,17 +19,12 @@ static void chain_symbols(vg_train *t, vg_plan *p)
     }
 }
 
-/* The sum of errors times sources along the tape; z null: all are 1. */
-static int64_t along(const int32_t *errors, const vg_sig *z, uint32_t n)
+static int64_t sum_of(const int32_t *errors, uint32_t n)
 {
     int64_t sum = 0;
 
-    if (z)
-        for (uint32_t k = 0; k < n; k++)
-            sum += (int64_t)errors[k] * z[k];
-    else
-        for (uint32_t k = 0; k < n; k++)
-            sum += errors[k];
+    for (uint32_t k = 0; k < n; k++)
+        sum += errors[k];
     return sum;
 }
 
@@ -65,7 +52,7 @@ static void recall_s(const vg_train *t, const vg_layer *l, const vg_net *net)
         vg_sigs(t, net->s_tape)[k] = (vg_sig)fx_rs((int32_t)r[k] * h[k], 14);
 }
 
-/* A span's first source along the tape; null: all are 1. */
+/* A span's first source along the tape. */
 static const vg_sig *tape_of(const vg_train *t, const vg_layer *l,
                              const vg_net *net, const vg_span *s)
 {
@@ -80,8 +67,6 @@ static const vg_sig *tape_of(const vg_train *t, const vg_layer *l,
         return vg_sigs(t, net->s_tape);
     case VG_READS_GATES:
         return r + l->n * k2;
-    case VG_READS_ONE:
-        return NULL;
     default: /* h, all or own */
         return r;
     }
@@ -114,39 +99,81 @@ static int64_t along_own(const vg_train *t, const vg_layer *l,
     return sum;
 }
 
-static void span_gradient(vg_train *t, const vg_gate *g, const vg_layer *l,
+/* ---- a row ----------------------------------------------------------- */
+
+static int32_t *gradient_at(const vg_train *t, const vg_row *r,
+                            const vg_span *s)
+{
+    return vg_ints(t, r->g->g) + vg_row_at(r->g, s, r->g->rows, r->row);
+}
+
+/* Spans that a row reads error by error: one column, or those of symbols. */
+static void few_columns(vg_train *t, const vg_row *r, const vg_layer *l,
+                        const vg_net *net, const vg_span *s)
+{
+    const vg_columns columns = vg_listed(t, r->g, s);
+    int32_t *into = gradient_at(t, r, s);
+
+    if (s->reads == VG_READS_ONE)
+        vg_keep(t, into, sum_of(r->errors, r->n), 0);
+    else if (vg_reads_own(s))
+        vg_keep(t, into, along_own(t, l, net, s, r->row, r->errors), 0);
+    else
+        for (uint32_t k = 0; k < columns.count; k++)
+            vg_keep(t, &into[columns.list[k]],
+                    chained(t, r->errors, columns.list[k]), 0);
+}
+
+static void span_gradient(vg_train *t, const vg_row *r, const vg_layer *l,
                           const vg_net *net, const vg_span *s)
 {
-    const uint32_t k2 = t->learn.k2, n = vg_plan_of(t)->now.tape_len;
-    const vg_columns columns = vg_listed(t, g, s);
-    const vg_sig *z = tape_of(t, l, net, s);
+    vg_row_columns c;
 
-    for (uint32_t row = 0; row < g->rows; row++) {
-        const int32_t *errors = vg_ints(t, g->errors_tape) + row * k2;
-        int32_t *into = vg_ints(t, g->g) + vg_row_at(g, s, g->rows, row);
-        for (uint32_t k = 0; k < columns.count; k++) {
-            const uint32_t j = vg_column(&columns, k);
-            if (s->reads == VG_READS_SYMBOL)
-                keep(t, &into[j], chained(t, errors, j), 0);
-            else if (vg_reads_own(s))
-                keep(t, into, along_own(t, l, net, s, row, errors), 0);
-            else
-                keep(t, &into[j], along(errors, z ? z + j * k2 : NULL, n),
-                     s->exp);
-        }
-    }
+    c.z = tape_of(t, l, net, s);
+    c.apart = t->learn.k2;
+    c.g = gradient_at(t, r, s);
+    c.n = s->end - vg_span_begin(r->g, s);
+    c.exp = s->exp;
+    vg_columns_gradient(t, r, &c);
+}
+
+/* Does every column of a span have its own source on the tape? */
+static int on_tape(const vg_span *s)
+{
+    return s->reads != VG_READS_ONE && s->reads != VG_READS_SYMBOL &&
+           !vg_reads_own(s);
+}
+
+static void row_gradient(vg_train *t, vg_row *r, const vg_layer *l,
+                         const vg_net *net)
+{
+    const vg_span *first = r->g->span, *end = first + r->g->n_spans;
+    int exp = VG_MAX_EXP; /* the least */
+
+    for (const vg_span *s = first; s < end; s++)
+        if (s->learns && !on_tape(s))
+            few_columns(t, r, l, net, s);
+        else if (s->learns && s->exp < exp)
+            exp = s->exp;
+    vg_row_measure(r, t->learn.k2, exp);
+    for (const vg_span *s = first; s < end; s++)
+        if (s->learns && on_tape(s))
+            span_gradient(t, r, l, net, s);
 }
 
 static void layer_gradient(vg_train *t, const vg_layer *l, const vg_net *net)
 {
     const vg_gate *g = vg_gates_of(t) + net->first;
+    vg_row r;
 
     if (net->s_tape)
         recall_s(t, l, net);
     for (const vg_gate *end = g + l->n_gates; g < end; g++)
-        for (const vg_span *s = g->span; s < g->span + g->n_spans; s++)
-            if (s->learns)
-                span_gradient(t, g, l, net, s);
+        for (r.g = g, r.row = 0; r.row < g->rows; r.row++) {
+            r.n = vg_plan_of(t)->now.tape_len;
+            r.errors = vg_ints(t, g->errors_tape) + r.row * t->learn.k2;
+            row_gradient(t, &r, l, net);
+        }
 }
 
 void vg_tbptt_gradient(vg_train *t, uint32_t low)

@@ -1,0 +1,114 @@
+/* norm.c - the norm of all gradients, and what clipping makes of them. */
+#include "update.h"
+
+/* A sum of squares below 2^126, q48. */
+typedef struct {
+    uint64_t high, low;
+} square_sum;
+
+static void add(square_sum *q, uint64_t sum)
+{
+    q->low += sum;
+    q->high += q->low < sum;
+}
+
+/* Up to 32 of them below 2^29 are added in 64 bits; 0 if they are not. */
+static int add_small(square_sum *q, const int32_t *g, uint32_t n)
+{
+    const uint32_t top = (uint32_t)1 << 29;
+    uint32_t large = 0;
+    uint64_t sum = 0;
+
+    for (const int32_t *end = g + n; g < end; g++) {
+        sum += (uint64_t)fx_product(*g, *g);
+        large |= ((uint32_t)*g + top) & ~(2 * top - 1);
+    }
+    if (!large)
+        add(q, sum);
+    return !large;
+}
+
+static void add_squares(square_sum *q, const int32_t *g, uint32_t n)
+{
+    for (uint32_t most; n; n -= most, g += most) {
+        most = n < 32 ? n : 32;
+        if (!add_small(q, g, most))
+            for (uint32_t k = 0; k < most; k++)
+                add(q, (uint64_t)fx_product(g[k], g[k]));
+    }
+}
+
+/* floor(sqrt(x)), digit by digit. */
+static uint64_t root(uint64_t x)
+{
+    uint64_t r = 0;
+
+    for (uint64_t bit = (uint64_t)1 << 62; bit; bit >>= 2)
+        if (x >= r + bit) {
+            x -= r + bit;
+            r = (r >> 1) + bit;
+        } else {
+            r >>= 1;
+        }
+    return r;
+}
+
+/* N = floor(sqrt(floor(Q / 4^m))) 2^m, q24. */
+static uint64_t norm_of(square_sum q)
+{
+    int m = 0;
+
+    for (; q.high; m++) {
+        q.low = q.low >> 2 | q.high << 62;
+        q.high >>= 2;
+    }
+    return root(q.low) << m;
+}
+
+static void span_squares(const vg_train *t, const vg_gate *g, const vg_span *s,
+                         square_sum *q)
+{
+    const vg_columns columns = vg_touched(t, g, s);
+
+    for (uint32_t row = 0; row < g->rows; row++) {
+        const int32_t *gradient =
+            vg_ints(t, g->g) + vg_row_at(g, s, g->rows, row);
+        if (!columns.list)
+            add_squares(q, gradient, columns.count);
+        else
+            for (uint32_t k = 0; k < columns.count; k++)
+                add_squares(q, gradient + columns.list[k], 1);
+    }
+}
+
+static square_sum squares(const vg_train *t)
+{
+    const vg_gate *g = vg_gates_of(t);
+    square_sum q = {0, 0};
+
+    for (const vg_gate *end = g + vg_plan_of(t)->n_gates; g < end; g++)
+        for (const vg_span *s = g->span; s < g->span + g->n_spans; s++)
+            if (s->learns)
+                span_squares(t, g, s, &q);
+    return q;
+}
+
+vg_clipping vg_clip(vg_train *t)
+{
+    const square_sum q = squares(t);
+    const uint64_t threshold = (uint64_t)t->learn.clip_q16;
+    const uint64_t square = threshold * threshold; /* q32 */
+    const uint64_t high = square >> 48, low = square << 16, c = threshold << 8;
+    const uint64_t n = norm_of(q);
+    const int n_bits = vg_bits(n), c_bits = vg_bits(c);
+    vg_clipping clip = {0, 0, n};
+
+    t->norm_q16 = n >> 8 > UINT32_MAX ? UINT32_MAX : (uint32_t)(n >> 8);
+    if (!threshold || q.high < high || (q.high == high && q.low <= low))
+        return clip;
+    clip.m = (int32_t)((c << (62 - c_bits)) /
+                       (n_bits > 32 ? n >> (n_bits - 32) : n << (32 - n_bits)));
+    clip.shift = 30 + n_bits - c_bits;
+    t->clipped++;
+    return clip;
+}

@@ -1,0 +1,217 @@
+"""The kernels of learning, each on its own core, against NumPy's int64."""
+
+import ctypes
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from pyvgrad.emulated import LIB, Emulator, build
+
+HALF, PIECE = 12, 16
+HIGHS = (32767 - PIECE) << HALF  # the errors of a piece, added up, are below
+# On which cores a kernel runs.
+KERNELS = {
+    "c": ("host", "m0", "m3", "m4"),
+    "mul": ("m3", "m4", "m33"),
+    "piece_c": ("host", "m0", "m4"),
+    "m0": ("m0",),
+    "dsp": ("m4", "m7", "m33"),
+}
+PIECES = ("piece_c", "m0", "dsp")
+WHOLE = """\
+#include "dot_time_{0}.h"
+void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum);
+
+void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum)
+{{
+    sum[0] = sum[1] = 0;
+    dot_time_{0}(e, z, z + apart, n, sum);
+}}
+"""
+IN_PIECES = """\
+#include "dot_time_{0}.h"
+void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum);
+
+void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum)
+{{
+    dot_piece s;
+    {1}
+    dot_time_{0}(e, z, z + apart, n, &s);
+    for (int k = 0; k < 2; k++)
+        sum[k] = (int64_t)s.high[k] * 4096 + s.low[k];
+}}
+"""
+ROWS = """\
+#include "dot_rows.h"
+void back(const int16_t *w, uint32_t stride, const int32_t *e, const uint32_t *size,
+          int64_t *sum);
+void product(const int32_t *factors, int64_t *to);
+
+void back(const int16_t *w, uint32_t stride, const int32_t *e, const uint32_t *size,
+          int64_t *sum)
+{
+    dot_rows(w, stride, e, size[0], size[1], sum);
+}
+
+void product(const int32_t *factors, int64_t *to)
+{
+    *to = fx_product(factors[0], factors[1]);
+}
+"""
+
+
+class Code:
+    """Functions of a C file, on an emulated core or on this machine."""
+
+    def __init__(self, folder, text, core):
+        source = folder / "kernel.c"
+        source.write_text(text)
+        self.chip = None
+        if core != "host":
+            if shutil.which("arm-none-eabi-gcc") is None:
+                pytest.skip("needs gcc-arm-none-eabi")
+            image = build(core, [source], (f"-I{LIB / 'src'}",))
+            self.chip = Emulator(image, core)
+            self.place = self.chip.place(1 << 16)
+            return
+        path = folder / "kernel.so"
+        words = ["-std=c99", "-O2", "-shared", "-fPIC", f"-I{LIB / 'src'}"]
+        subprocess.run(["gcc", *words, source, "-o", path], check=True)
+        self.code = ctypes.CDLL(str(path))
+
+    def __call__(self, name, *arguments):
+        """Call with integers and arrays; the last array is given back."""
+        if self.chip is None:
+            kept = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+            self.code[name](
+                *(
+                    ctypes.c_void_p(a.ctypes.data)
+                    if isinstance(a, np.ndarray)
+                    else ctypes.c_uint32(a)
+                    for a in kept
+                )
+            )
+            return kept[-1]
+        at, words = self.place, []
+        for a in arguments:
+            if not isinstance(a, np.ndarray):
+                words.append(a)
+                continue
+            self.chip.write(at, a.tobytes())
+            words.append(at)
+            at += -(-a.nbytes // 8) * 8 + 8
+        self.chip.call(name, *words)
+        last = arguments[-1]
+        return np.frombuffer(self.chip.read(words[-1], last.nbytes), last.dtype)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(kernel, core) for kernel, cores in KERNELS.items() for core in cores],
+    ids="-".join,
+)
+def kernel(request, tmp_path_factory):
+    """(name, its code)."""
+    name, core = request.param
+    text = IN_PIECES if name in PIECES else WHOLE
+    cut = "dot_time_dsp_cut(e, n);" if name == "dsp" else ""
+    return name, Code(tmp_path_factory.mktemp("time"), text.format(name, cut), core)
+
+
+def agrees(kernel, e, z):
+    """The kernel's sums of e (n) with z (2, n) are those of int64."""
+    _, code = kernel
+    found = code(
+        "along",
+        e.astype("<i4"),
+        np.ascontiguousarray(z, "<i2"),
+        z.shape[1],
+        len(e),
+        np.zeros(2, "<i8"),
+    )
+    assert found.tolist() == (z.astype(np.int64) @ e.astype(np.int64)).tolist()
+
+
+def lengths(name):
+    """Of a tape; in pieces it is of an even length."""
+    return range(2, PIECE + 1, 2) if name in PIECES else [1, 2, 3, 7, 8, 9, 16, 33]
+
+
+def test_random_errors_and_sources(kernel):
+    rng = np.random.default_rng(1)
+    for n in lengths(kernel[0]):
+        top = HIGHS // n if kernel[0] in PIECES else 2**31
+        for _ in range(20):
+            e = rng.integers(-top + 1, top, n)
+            agrees(kernel, e, rng.integers(-32768, 32768, (2, n)))
+
+
+def test_extreme_errors_and_sources(kernel):
+    name, _ = kernel
+    for n in lengths(name):
+        most = (HIGHS - 1) // n if name in PIECES else 2**31 - 1
+        signs = np.where(np.arange(n) % 3 == 0, -1, 1)
+        low = np.full(n, 4095)  # the largest, and no high
+        for e in (np.full(n, most), np.full(n, -most), most * signs, low, -low):
+            for z in (np.full(n, -32768), np.full(n, 32767), 32767 * signs):
+                agrees(kernel, e, np.stack([z, -32768 * (signs < 0)]))
+        alone = np.zeros(n, np.int64)
+        alone[-1] = HIGHS - 1 if name in PIECES else -(2**31) + 1
+        agrees(kernel, alone, np.full((2, n), -32768))
+
+
+@pytest.mark.parametrize("core", ["host", "m0", "m4"])
+def test_the_rounding_of_a_piece_is_that_of_its_sum(core, tmp_path):
+    text = """\
+#include "dot_time_piece.h"
+void rounded(const int32_t *in, int32_t *out);
+
+void rounded(const int32_t *in, int32_t *out)
+{
+    *out = dot_piece_rs(in[0], in[1], in[2]);
+}
+"""
+    code = Code(tmp_path, text, core)
+    rng = np.random.default_rng(2)
+    top_low, top_high = PIECE * 4095 * 32768, 32767 * 32768
+    for exp in (12, 13, 14):
+        pairs = [(h, k) for h in (-top_high, top_high) for k in (-top_low, top_low)]
+        pairs += rng.integers(-(2**30), 2**30, (40, 2)).tolist()
+        for high, low in pairs:
+            found = code(
+                "rounded", np.array([high, low, exp], "<i4"), np.zeros(1, "<i4")
+            )
+            assert int(found[0]) == (4096 * high + low + (1 << exp - 1)) >> exp
+
+
+@pytest.fixture(scope="module", params=["host", "m0", "m3", "m4", "m33"])
+def rows(request, tmp_path_factory):
+    """The kernel from row to row that a core has, and its product."""
+    return Code(tmp_path_factory.mktemp("rows"), ROWS, request.param)
+
+
+@pytest.mark.parametrize("top", [1 << 12, 1 << 22, 2**31 - 1])
+def test_rows_of_weights_with_errors(rows, top):
+    rng = np.random.default_rng(top)
+    for n in (1, 2, 5, 16, 17, 32, 40):
+        for columns in (1, 3, 4):
+            w = rng.integers(-32767, 32768, (n, 12)).astype("<i2")
+            e = rng.integers(-top, top + 1, n).astype("<i4")
+            e[0], w[0] = -top, 32767
+            start = rng.integers(-(1 << 50), 1 << 50, columns).astype("<i8")
+            sizes = np.array([n, columns], "<u4")
+            found = rows("back", w, 12, e, sizes, start)
+            products = e.astype(np.int64) @ w[:, :columns].astype(np.int64)
+            assert found.tolist() == (start + products).tolist()
+
+
+def test_a_product_is_exact(rows):
+    rng = np.random.default_rng(5)
+    ends = [-(2**31), -(2**31) + 1, -65536, -32768, -1, 0, 1, 32767, 65535, 2**31 - 1]
+    pairs = [(a, b) for a in ends for b in ends]
+    pairs += rng.integers(-(2**31), 2**31, (50, 2)).tolist()
+    for a, b in pairs:
+        found = rows("product", np.array([a, b], "<i4"), np.zeros(1, "<i8"))
+        assert int(found[0]) == a * b
