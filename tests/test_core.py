@@ -237,8 +237,8 @@ def test_no_function_calls_itself_by_any_way(firmware):
 
 
 # Bytes, frames of libgcc, libc and naked functions included; measured 344, 308, 300, ..
-# 300, 328.
-STACK_OF_A_STEP = {"m0": 344, "m3": 312, "m4": 304, "m7": 304, "m33": 304, "m55": 332}
+# 300, and 376 on M55, which keeps vectors.
+STACK_OF_A_STEP = {"m0": 344, "m3": 312, "m4": 304, "m7": 304, "m33": 304, "m55": 380}
 
 
 @needs_arm

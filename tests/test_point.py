@@ -15,7 +15,7 @@ from pyvgrad.emulated import LIB, Emulator, build
 KERNELS = {"c": ("host", "m0", "m4"), "avx2": ("host",), "mve": ("m55",)}
 FLAGS = {"avx2": ("-mavx2", "-mbmi2")}
 CODE = """\
-#include "point_{0}.h"
+#include "point_{1}.h"
 void sigmoids(const int16_t *a, uint32_t n, int16_t *y);
 void tanhs(const int16_t *a, uint32_t n, int16_t *y);
 uint32_t carry(const int16_t *f, const int16_t *i, const int16_t *g, uint32_t n,
@@ -119,7 +119,7 @@ def kernel(request, tmp_path_factory):
     name, core = request.param
     folder = tmp_path_factory.mktemp("point")
     source = folder / "kernel.c"
-    source.write_text(CODE.format(name))
+    source.write_text(CODE.format(name, "parts" if name == "c" else name))
     if core != "host":
         if shutil.which("arm-none-eabi-gcc") is None:
             pytest.skip("needs gcc-arm-none-eabi")

@@ -7,12 +7,12 @@
 /* Values of arguments, here or in place. */
 static void sigmoids(const vg_sig *a, uint32_t n, vg_sig *y)
 {
-    POINT(sigmoids)(a, n, y);
+    POINT_SIGMOIDS(a, n, y);
 }
 
 static void tanhs(const vg_sig *a, uint32_t n, vg_sig *y)
 {
-    POINT(tanhs)(a, n, y);
+    POINT_TANHS(a, n, y);
 }
 
 /* ---- RNNs, IndRNN: Li et al. 2018 ----------------------------------- */

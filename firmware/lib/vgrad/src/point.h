@@ -7,21 +7,27 @@
 #include "point_c.h"
 
 #if defined(VG_PORTABLE) || defined(VG_SMALL_TABLES)
-#define POINT(what) point_c_##what
 #define POINT_IN_ONE_PASS
 #elif defined(__ARM_FEATURE_MVE)
 #include "point_mve.h"
-#define POINT(what) point_mve_##what
+#define POINT_SIGMOIDS point_mve_sigmoids
+#define POINT_TANHS point_mve_tanhs
+#define POINT_CARRY point_mve_carry
+#define POINT_SQUASH point_mve_squash
 #elif defined(__AVX2__)
 #include "point_avx2.h"
-#define POINT(what) point_avx2_##what
+#define POINT_SIGMOIDS point_avx2_sigmoids
+#define POINT_TANHS point_avx2_tanhs
+#define POINT_CARRY point_avx2_carry
+#define POINT_SQUASH point_avx2_squash
 #else
-#define POINT(what) point_c_##what
 #define POINT_IN_ONE_PASS
 #endif
 
-/* lstm and gru of point_c.h. */
+/* What is one pass there is several here. */
 #ifdef POINT_IN_ONE_PASS
+#define POINT_SIGMOIDS point_c_sigmoids
+#define POINT_TANHS point_c_tanhs
 #define point_lstm point_c_lstm
 #define point_gru point_c_gru
 #else
@@ -31,17 +37,17 @@ static inline uint32_t point_lstm(int16_t *i, uint32_t n, int32_t *c,
     int16_t *f = i + n, *o = f + n, *g = o + n;
     uint32_t clamped;
 
-    POINT(sigmoids)(i, 3 * n, i);
-    POINT(tanhs)(g, n, g);
-    clamped = POINT(carry)(f, i, g, n, c);
-    POINT(squash)(o, c, n, h);
+    POINT_SIGMOIDS(i, 3 * n, i);
+    POINT_TANHS(g, n, g);
+    clamped = POINT_CARRY(f, i, g, n, c);
+    POINT_SQUASH(o, c, n, h);
     return clamped;
 }
 
 static inline uint32_t point_gru(const int16_t *z, const int16_t *s, uint32_t n,
                                  int32_t *c, int16_t *h)
 {
-    uint32_t clamped = POINT(carry)(z, (void *)0, s, n, c);
+    uint32_t clamped = POINT_CARRY(z, (void *)0, s, n, c);
 
     for (uint32_t u = 0; u < n; u++) {
         const int32_t h_q14 = fx_rs32(c[u], 6);

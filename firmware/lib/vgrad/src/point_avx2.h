@@ -9,7 +9,7 @@
 
 #include <immintrin.h>
 
-#include "point_c.h"
+#include "point_parts.h"
 
 static inline __m256i point_avx2_load(const int16_t *p)
 {

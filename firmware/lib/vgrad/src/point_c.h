@@ -5,10 +5,8 @@
  *     lstm    all of an LSTM whose gates are its cells' own: arguments i, f, o
  *             and g, n of each, become values; c and h, those of this step
  *     gru     c' = z c + (1 - z) s, and h, the same on q14
- *     carry   c' = f c + i g; without i it is 1 - f
- *     squash  h = o tanh(c)
  *
- * lstm, gru and carry return how many values they clamped.
+ * lstm and gru return how many values they clamped.
  */
 #ifndef VG_POINT_C_H
 #define VG_POINT_C_H
@@ -54,26 +52,6 @@ static inline uint32_t point_c_lstm(int16_t *i, uint32_t n, int32_t *c,
         *h++ = (int16_t)fx_rs32(out * next, 14);
     }
     return clamped;
-}
-
-static inline uint32_t point_c_carry(const int16_t *f, const int16_t *i,
-                                     const int16_t *g, uint32_t n, int32_t *c)
-{
-    uint32_t clamped = 0;
-
-    for (uint32_t u = 0; u < n; u++) {
-        const int32_t in = i ? i[u] : LUT_ONE - f[u];
-        c[u] = fx_state(fx_mix(f[u], c[u], 64 * in, g[u]), &clamped);
-    }
-    return clamped;
-}
-
-static inline void point_c_squash(const int16_t *o, const int32_t *c,
-                                  uint32_t n, int16_t *h)
-{
-    for (uint32_t u = 0; u < n; u++)
-        h[u] = (int16_t)fx_rs32(o[u] * lut_tanh(fx_narrow32(fx_rs32(c[u], 8))),
-                                14);
 }
 
 static inline uint32_t point_c_gru(const int16_t *z, const int16_t *s,

@@ -6,7 +6,7 @@
 
 #include <arm_mve.h>
 
-#include "point_c.h"
+#include "point_parts.h"
 
 /* lut_cubic of four z.  A row is three words, the last one c2 and c3. */
 static inline int32x4_t point_mve_cubic(const struct lut_seg *zero, int32x4_t z,
