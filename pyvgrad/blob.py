@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,15 @@ from pyvgrad.blob_format import (
     READOUT,
     SCALING,
     VERSION,
+    Packing,
     decode_fields,
     encode,
 )
 from pyvgrad.cells import CELLS, DIRECTIONS, MODES, OUTPUTS, Layer, Readout, Shape
 from pyvgrad.errors import BlobError
-from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout, Scaling
+from pyvgrad.qmodel import LAYOUTS, Ints, QLayer, QModel, QReadout, Scaling
 
-__all__ = ["VERSION", "crc", "pack", "parse", "read"]
+__all__ = ["VERSION", "convert", "crc", "pack", "parse", "read"]
 
 _CELL_OF = {c.code: c for c in CELLS.values()}
 
@@ -33,6 +35,8 @@ _CELL_OF = {c.code: c for c in CELLS.values()}
 def pack(model: QModel) -> bytes:
     """Write a model as a blob.  BlobError if it is not one that a core would open."""
     _require(model.weight_bits in (8, 16), "model", f"{model.weight_bits}-bit weights")
+    if model.layout not in LAYOUTS:
+        raise ValueError(f"a layout is {' or '.join(LAYOUTS)}, not {model.layout!r}")
     try:
         blob = encode(model)
     except (struct.error, UnicodeEncodeError) as error:
@@ -87,16 +91,19 @@ def _read_exps(
 
 
 def _read_matrix(
-    reader: _Reader, rows: int, columns: int, bits: int, where: str
+    reader: _Reader, rows: int, columns: int, packing: Packing, where: str
 ) -> Ints:
-    stride = columns + -columns % 4
-    w = reader.array(f"<i{bits // 8}", rows * stride, where).reshape(rows, stride)
-    _require(not w[:, columns:].any(), where, "padding that is not zero")
-    _require(bool((w != -(1 << (bits - 1))).all()), where, "a weight out of range")
-    return w[:, :columns]
+    n_rows, stride = packing.padded(rows, columns)
+    stored = reader.array(f"<i{packing.bits // 8}", n_rows * stride, where)
+    w = packing.read(stored, rows, columns)
+    zeros = not w[rows:].any() and not w[:, columns:].any()
+    _require(zeros, where, "padding that is not zero")
+    least = -(1 << (packing.bits - 1))
+    _require(bool((w != least).all()), where, "a weight out of range")
+    return w[:rows, :columns]
 
 
-def _read_layer(reader: _Reader, n_in: int, bits: int, where: str) -> QLayer:
+def _read_layer(reader: _Reader, n_in: int, packing: Packing, where: str) -> QLayer:
     code, byte, flags, h_exp, n, block, source, direction = LAYER.unpack(
         reader.take(LAYER.size, where)
     )
@@ -122,7 +129,8 @@ def _read_layer(reader: _Reader, n_in: int, bits: int, where: str) -> QLayer:
     gates, rows = layer.gates, [layer.rows(k) for k in layer.gates]
     q = QLayer(layer, h_exp, {}, {}, {})
     args = [q.argument_exp(k) for k in gates]
-    exps = dict(zip(gates, _read_exps(reader, rows, bits, args, where), strict=True))
+    found = _read_exps(reader, rows, packing.bits, args, where)
+    exps = dict(zip(gates, found, strict=True))
     joined = [exps[k] for k in cell.joined]
     _require(
         all(np.array_equal(e, joined[0]) for e in joined),
@@ -130,7 +138,7 @@ def _read_layer(reader: _Reader, n_in: int, bits: int, where: str) -> QLayer:
         f"gates {' and '.join(cell.joined)} with unlike exponents",
     )
     weights = {
-        k: _read_matrix(reader, layer.rows(k), layer.columns(k), bits, where)
+        k: _read_matrix(reader, layer.rows(k), layer.columns(k), packing, where)
         for k in gates
     }
     biases = {
@@ -147,7 +155,7 @@ def _read_layer(reader: _Reader, n_in: int, bits: int, where: str) -> QLayer:
 
 
 def _read_readout(
-    reader: _Reader, n: int, n_in: int, n_out: int, bits: int
+    reader: _Reader, n: int, n_in: int, n_out: int, packing: Packing
 ) -> QReadout:
     where = "readout"
     kind, flags, logit_exp, zero, outs, source = READOUT.unpack(
@@ -161,8 +169,8 @@ def _read_readout(
     readout = Readout(
         n, n_out, OUTPUTS[kind], n_in if flags & 2 else 0, bool(flags & 1)
     )
-    [exps] = _read_exps(reader, [n_out], bits, [logit_exp], where)
-    w = _read_matrix(reader, n_out, n + readout.shortcuts, bits, where)
+    [exps] = _read_exps(reader, [n_out], packing.bits, [logit_exp], where)
+    w = _read_matrix(reader, n_out, n + readout.shortcuts, packing, where)
     biases = reader.array("<i4", n_out, where) if flags & 1 else None
     return QReadout(readout, logit_exp, exps, w, biases)
 
@@ -209,15 +217,15 @@ def parse(data: bytes) -> QModel:
     _require(1 <= n_layers <= 255, "header", f"{n_layers} layers")
     _require(n_in >= 1 and 1 <= n_out <= 32767, "header", f"{n_in} to {n_out}")
     _require(bits in (8, 16), "header", f"{bits}-bit weights")
-    _require(
-        layout == 0 and mode < len(MODES), "header", f"layout {layout}, mode {mode}"
-    )
+    _require(layout < len(LAYOUTS), "header", f"layout {layout} of matrices")
+    _require(mode < len(MODES), "header", f"mode {mode}")
+    packing = Packing(bits, LAYOUTS[layout])
     _require(x_exp <= 14 and count_exp <= 30, "header", f"x_exp {x_exp}")
     _require(flags <= 3 and zero == 0, "header", "unknown flags")
     _require(bool(flags & 1) or count_exp == x_exp, "header", f"count_exp {count_exp}")
     scaling = _read_scaling(reader, n_in) if flags & 1 else None
-    layers, n = _read_layers(reader, n_layers, n_in, bits)
-    readout = _read_readout(reader, n, n_in, n_out, bits) if flags & 2 else None
+    layers, n = _read_layers(reader, n_layers, n_in, packing)
+    readout = _read_readout(reader, n, n_in, n_out, packing) if flags & 2 else None
     _require(readout is not None or n == n_out, "header", f"{n_out} outputs of {n}")
     sections = _read_sections(reader, len(body))
     try:
@@ -231,12 +239,22 @@ def parse(data: bytes) -> QModel:
     one_exp = len({layers[k].h_exp for k in shape.top}) == 1
     _require(readout is not None or one_exp, "layers", "halves of unlike h_exp as y")
     return QModel(
-        shape, tuple(layers), readout, bits, x_exp, count_exp, scaling, sections
+        *(shape, tuple(layers), readout, bits, x_exp, count_exp, scaling, sections),
+        packing.layout,
     )
 
 
+def convert(blob: bytes, layout: str) -> bytes:
+    """Return the blob with its matrices in another layout, one of qmodel.LAYOUTS.
+
+    The way back gives the same bytes, without what lay behind the blob.  BlobError as
+    ``parse``, ValueError for an unknown layout.
+    """
+    return pack(replace(parse(blob), layout=layout))
+
+
 def _read_layers(
-    reader: _Reader, n_layers: int, n_in: int, bits: int
+    reader: _Reader, n_layers: int, n_in: int, packing: Packing
 ) -> tuple[list[QLayer], int]:
     """The layers, and how many values the last of them, or its halves, give."""
     layers: list[QLayer] = []
@@ -244,7 +262,7 @@ def _read_layers(
     for index in range(n_layers):
         half = bool(layers) and layers[-1].layer.direction == "forward-half"
         below = below if half else given
-        q = _read_layer(reader, below, bits, f"layer {index + 1}")
+        q = _read_layer(reader, below, packing, f"layer {index + 1}")
         both = half and q.layer.direction == "reverse-half"
         given = q.layer.n + (layers[-1].layer.n if both else 0)
         layers.append(q)

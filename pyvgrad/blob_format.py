@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from pyvgrad.cells import (
     Fields,
     Layer,
 )
-from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout, Scaling
+from pyvgrad.qmodel import LAYOUTS, Ints, QLayer, QModel, QReadout, Scaling
 
 VERSION = 1
 HEADER = struct.Struct("<4sHHIHHBBBBBBH")
@@ -54,11 +55,42 @@ def _pad4(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-def _matrix(weights: Ints, bits: int) -> bytes:
-    rows, columns = weights.shape
-    padded = np.zeros((rows, columns + -columns % 4), f"<i{bits // 8}")
-    padded[:, :columns] = weights
-    return padded.tobytes()
+@dataclass(frozen=True)
+class Packing:
+    """How the matrices of a blob are written: the bits of a weight and the layout."""
+
+    bits: int
+    layout: str = "rows"
+
+    @property
+    def group(self) -> int:
+        """Rows whose weights lie side by side: 1, or in words as many as fill one."""
+        return 32 // self.bits if self.layout == "words" else 1
+
+    def padded(self, rows: int, columns: int) -> tuple[int, int]:
+        """Rows and columns of a matrix in the blob."""
+        return rows + -rows % self.group, columns + -columns % 4
+
+    def flip(self, grouped: Ints) -> Ints:
+        """Weights (groups, columns, group) to what is stored, or back."""
+        sign = 1 << (self.bits - 1)
+        moved = grouped.copy()
+        moved[..., :-1] = (moved[..., :-1] & (2 * sign - 1)) - sign
+        return moved
+
+    def write(self, weights: Ints) -> bytes:
+        """Return the bytes of weights (rows, columns)."""
+        rows, columns = self.padded(*weights.shape)
+        padded = np.zeros((rows, columns), np.int64)
+        padded[: len(weights), : weights.shape[1]] = weights
+        grouped = padded.reshape(-1, self.group, columns).transpose(0, 2, 1)
+        return self.flip(grouped).astype(f"<i{self.bits // 8}").tobytes()
+
+    def read(self, stored: Ints, rows: int, columns: int) -> Ints:
+        """Return the padded weights of a matrix (rows, columns), of what is stored."""
+        shape = self.padded(rows, columns)
+        grouped = stored.reshape(-1, shape[1], self.group)
+        return self.flip(grouped).transpose(0, 2, 1).reshape(shape)
 
 
 def _exps(exps: list[Ints], bits: int) -> bytes:
@@ -72,7 +104,7 @@ def _state(c: Ints | None, r: Ints) -> bytes:
     return head + _pad4(r.astype("<i2").tobytes())
 
 
-def _pack_layer(q: QLayer, bits: int) -> bytes:
+def _pack_layer(q: QLayer, packing: Packing) -> bytes:
     layer = q.layer
     flags = layer.cell_biases | layer.gate_biases << 1 | (q.r0 is not None) << 2
     parts = [
@@ -86,8 +118,8 @@ def _pack_layer(q: QLayer, bits: int) -> bytes:
             layer.n_in,
             DIRECTIONS.index(layer.direction),
         ),
-        _exps([q.exps[k] for k in layer.gates], bits),
-        *(_matrix(q.weights[k], bits) for k in layer.gates),
+        _exps([q.exps[k] for k in layer.gates], packing.bits),
+        *(packing.write(q.weights[k]) for k in layer.gates),
         *(q.biases[k].astype("<i4").tobytes() for k in layer.gates if k in q.biases),
     ]
     if q.r0 is not None:
@@ -95,12 +127,12 @@ def _pack_layer(q: QLayer, bits: int) -> bytes:
     return _pad4(b"".join(parts))
 
 
-def _pack_readout(q: QReadout, bits: int) -> bytes:
+def _pack_readout(q: QReadout, packing: Packing) -> bytes:
     r = q.readout
     flags = r.biases | bool(r.shortcuts) << 1
     head = READOUT.pack(OUTPUTS.index(r.output), flags, q.logit_exp, 0, r.n_out, r.n_in)
     biases = b"" if q.biases is None else q.biases.astype("<i4").tobytes()
-    return head + _exps([q.exps], bits) + _matrix(q.weights, bits) + biases
+    return head + _exps([q.exps], packing.bits) + packing.write(q.weights) + biases
 
 
 def _pack_scaling(s: Scaling) -> bytes:
@@ -111,11 +143,12 @@ def _pack_scaling(s: Scaling) -> bytes:
 
 def encode(model: QModel) -> bytes:
     """The bytes of a model, whose values are not checked: ``blob.pack`` does."""
+    packing = Packing(model.weight_bits, model.layout)
     body = b"".join(
         [
             _pack_scaling(model.scaling) if model.scaling else b"",
-            *(_pack_layer(q, model.weight_bits) for q in model.layers),
-            _pack_readout(model.readout, model.weight_bits) if model.readout else b"",
+            *(_pack_layer(q, packing) for q in model.layers),
+            _pack_readout(model.readout, packing) if model.readout else b"",
             *(
                 tag.encode("ascii") + struct.pack("<I", len(data)) + _pad4(data)
                 for tag, data in model.sections
@@ -130,7 +163,7 @@ def encode(model: QModel) -> bytes:
         model.shape.n_in,
         model.shape.n_out,
         model.weight_bits,
-        0,
+        LAYOUTS.index(model.layout),
         MODES.index(model.shape.mode),
         model.x_exp,
         model.count_exp,

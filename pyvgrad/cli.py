@@ -60,6 +60,7 @@ _add(
     name="import",
 )
 _add(cli_blob.export, "export M.vg --onnx M.exact.onnx --header M.h")
+_add(cli_blob.convert, "convert M.vg --layout words -o M.words.vg")
 _add(cli_blob.info, "info demo/embedded-reber.vg")
 _add(cli_blob.run, "run M.vg X.npz -o Y.npz --on m4")
 _add(cli_blob.verify, "verify M.vg --x X.npz --on numpy,host,onnx,m4")

@@ -10,7 +10,7 @@ import typer
 
 from pyvgrad import blob as blobs
 from pyvgrad.cells import CELLS
-from pyvgrad.cli_io import Json, answer
+from pyvgrad.cli_io import Json, answer, check_layout
 from pyvgrad.emulated import CORES
 from pyvgrad.host_times import host_row
 from pyvgrad.icount import SIZES, bench_blob, bench_row
@@ -28,6 +28,10 @@ def bench(
     ] = "m4",
     cell: Annotated[
         str | None, typer.Option(help=f"Without M.vg: {', '.join(CELLS)}, or all.")
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="Convert the blob before: rows or words; else as it is."),
     ] = None,
     train: Annotated[
         bool, typer.Option("--train", help="Count learning, not running.")
@@ -57,9 +61,15 @@ def bench(
         raise ValueError("give a blob M.vg, or --cell, not both")
     if on == "host" and train:
         raise ValueError("--on host times running; leave --train out")
+    if layout is not None:
+        check_layout(layout)
+        if train and layout != "rows":
+            raise ValueError("learning takes the layout rows; leave --layout out")
     cores = ["host"] if on == "host" else _listed("--on", on, CORES)
     cells = _listed("--cell", cell or "lstm", tuple(CELLS))
     models = [blobs.read(path)] if path is not None else list(_layers(cells))
+    if layout is not None:
+        models = [blobs.convert(blob, layout) for blob in models]
     learner = (method or "tbptt") if train else None
     rows: list[dict[str, Any]] = []
     with Reporter() as says:
@@ -96,12 +106,13 @@ COUNTED = {
     "n_in": "n_in",
     "n": "n",
     "weight_bits": "bits",
+    "layout": "layout",
     "instructions_per_step": "a step",
     "per_mac": "a MAC",
     "loads_per_mac": "loads a MAC",
     "stack_bytes": "stack",
 }
-HOST = {key: COUNTED[key] for key in ("on", "does", "cell", "n_in", "n", "weight_bits")}
+HOST = {key: COUNTED[key] for key in list(COUNTED)[:7]}
 
 
 def _table(rows: list[dict[str, Any]], names: dict[str, str]) -> list[str]:

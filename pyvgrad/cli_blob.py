@@ -1,4 +1,4 @@
-"""Commands on a blob that is there: info, export, run, verify."""
+"""Commands on a blob that is there: info, export, convert, run, verify."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from pyvgrad.cells import Layer
 from pyvgrad.cli_io import (
     Blob,
     Json,
+    Layout,
     On,
     Strict,
     answer,
+    check_layout,
     executor_list,
     say,
     warn_clamped,
@@ -56,6 +58,7 @@ def describe(blob: bytes, k2: int = 32) -> dict[str, Any]:
         "mode": shape.mode,
         "weights": shape.n_weights,
         "weight_bits": model.weight_bits,
+        "weight_layout": model.layout,
         "macs_per_step": model.macs,
         "blob_bytes": int.from_bytes(blob[8:12], "little"),
         "run_bytes": run_bytes,
@@ -187,6 +190,29 @@ def export_float_file(blob: bytes, path: Path) -> None:
 
     model = blobs.parse(blob)
     write(path, export_float(model.shape, dequantize(model)))
+
+
+# ---- convert -------------------------------------------------------------
+
+
+def convert(
+    path: Blob,
+    out: Annotated[Path, typer.Option("-o", metavar="N.vg", help="The new blob.")],
+    layout: Layout,
+    as_json: Json = False,
+) -> int:
+    """Write a blob with its matrices in another layout: the same bits come of it.
+
+    In words it takes fewer instructions on m0 and m3, and does not learn; the way
+    back gives the same bytes.
+    """
+    check_writable(out)
+    check_layout(layout)
+    blob = blobs.convert(blobs.read(path), layout)
+    write_bytes(out, blob)
+    result = {"layout": layout, "blob_bytes": len(blob), "files": [str(out)]}
+    answer(result, as_json, [f"{layout}, {len(blob):,} bytes: {out}"])
+    return 0
 
 
 # ---- run -----------------------------------------------------------------

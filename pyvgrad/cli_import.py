@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 from pyvgrad import blob as blobs
 from pyvgrad.calibrate import parse_ranges
 from pyvgrad.cli_blob import describe
-from pyvgrad.cli_io import Json, answer, say
+from pyvgrad.cli_io import Json, Layout, answer, check_layout, say
 from pyvgrad.files import Dataset, check_writable, read_dataset, write_bytes
 from pyvgrad.qreport import quantization_report, report_lines
 
@@ -25,6 +25,7 @@ def import_(
     path: Annotated[Path, typer.Argument(metavar="F.onnx")],
     out: Annotated[Path, typer.Option("-o", metavar="M.vg", help="The blob.")],
     weights: Annotated[int, typer.Option(help="Bits of a weight: 16 or 8.")] = 16,
+    layout: Layout = "rows",
     calibrate: Annotated[
         Path | None, typer.Option(metavar="X.npz", help="x (N, T, n_in), lengths.")
     ] = None,
@@ -61,6 +62,7 @@ def import_(
     check_writable(out)
     if weights not in LEAST_BITS:
         raise ValueError(f"--weights takes 16 or 8 bits, not {weights}")
+    check_layout(layout)
     chosen = parse_ranges(ranges)
     model = import_onnx(path, output)
     own = None if calibrate is None else _calibration(calibrate, model.shape.n_in)
@@ -70,7 +72,7 @@ def import_(
         return _differ(path, proof, as_json)
     data = own or _random(model, seed)
     q, fit = to_integers(model, data.x, data.lengths, weights, chosen)
-    blob, reasons = blobs.pack(q), fit.reasons()
+    blob, reasons = blobs.pack(replace(q, layout=layout)), fit.reasons()
     written = force or not reasons
     result: dict[str, Any] = describe(blob) | {
         "layout": model.layout,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pyvgrad.executors import NAMES, is_port
+from pyvgrad.qmodel import LAYOUTS
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Blob = Annotated[Path, typer.Argument(metavar="M.vg", help="A blob.")]
@@ -18,6 +19,16 @@ On = Annotated[str, typer.Option("--on", help=f"{', '.join(NAMES)}, or a port.")
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse values beyond the input range.")
 ]
+Layout = Annotated[
+    str,
+    typer.Option("--layout", help="Of the blob's matrices: rows, or words for M0, M3."),
+]
+
+
+def check_layout(layout: str) -> None:
+    """ValueError for a layout that is none."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"--layout takes {' or '.join(LAYOUTS)}, not {layout!r}")
 
 
 def say(text: str) -> None:

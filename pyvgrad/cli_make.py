@@ -12,7 +12,7 @@ import typer
 from pyvgrad import blob as blobs
 from pyvgrad.calibrate import parse_ranges
 from pyvgrad.cells import CELLS, Shape
-from pyvgrad.cli_io import Json, answer, executor_list, say
+from pyvgrad.cli_io import Json, Layout, answer, check_layout, executor_list, say
 from pyvgrad.defaults import Recipe, Settings, recipe_for
 from pyvgrad.files import check_writable, read_dataset, write_bytes
 from pyvgrad.nets import NETS, altered
@@ -75,6 +75,7 @@ def train(
         int, typer.Option(min=0, help="Draws weights, sets, exemplars.")
     ] = 0,
     weights: Annotated[int, typer.Option(help="Bits of a weight: 16 or 8.")] = 16,
+    layout: Layout = "rows",
     ranges: Annotated[
         str,
         typer.Option(
@@ -106,6 +107,7 @@ def train(
     check_writable(out)
     float_path = out.with_suffix(".float.onnx")
     check_writable(float_path)
+    check_layout(layout)
     options = task_options(context.args)
     if data is None and scale is not None:
         raise ValueError("--scale is for --data; a task has its own units")
@@ -137,7 +139,7 @@ def train(
         )
     if units is not None:
         solution = in_units(solution, task, shape, chosen, units)
-    write_bytes(out, solution.blob)
+    write_bytes(out, blobs.convert(solution.blob, layout))
     write_onnx(float_path, export_float(shape, solution.result.params))
     result = {
         "task": task.name,

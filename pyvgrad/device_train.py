@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyvgrad.blob import parse
 from pyvgrad.board import Board, sizes_told
 from pyvgrad.errors import BlobError, DeviceError, RoomError
+from pyvgrad.intloss import check_layout
 from pyvgrad.learning import PARTS, Counters, Learn, Trainer
 from pyvgrad.link import RefusalError
 from pyvgrad.signals import narrowed, raw_signals
@@ -19,7 +20,8 @@ _OVERHEAD = 23  # characters of a request beside the digits: id, verb, spaces, c
 _PIECE = 512  # bytes of a blob in one answer
 _LOGISTIC, _SOFTMAX = 1, 2
 _VG_ONE = 1 << 14
-_ARGUMENT = "core -1 "  # VG_E_ARG, which opening a blob that is there never gives
+# VG_E_ARG, which opening a blob that is there never gives; VG_E_LAYOUT
+_ARGUMENT, _LAYOUT = "core -1 ", "core -9 "
 
 
 class DeviceTrainer(Trainer):
@@ -65,6 +67,8 @@ class DeviceTrainer(Trainer):
                 f"training this model needs more RAM than {self.name} has for it, "
                 f"{self._board.ram} bytes; {method}a smaller k2, fewer cells need less"
             )
+        if refusal.reason.startswith(_LAYOUT):
+            check_layout(parse(blob))
         if learn is not None and refusal.reason.startswith(_ARGUMENT):
             return ValueError(
                 f"the C core on {self.name} does not train this model by "

@@ -83,6 +83,7 @@ def host_row(blob: bytes) -> dict[str, Any]:
         "n_in": model.shape.n_in,
         "n": sum(q.layer.n for q in model.layers),
         "weight_bits": model.weight_bits,
+        "layout": model.layout,
         "does": "run",
         **host_times(blob),
     }

@@ -216,6 +216,7 @@ def bench_row(blob: bytes, core: str, method: str | None = None) -> dict[str, An
         "n_in": model.shape.n_in,
         "n": sum(q.layer.n for q in model.layers),
         "weight_bits": model.weight_bits,
+        "layout": model.layout,
         "does": method or "run",
         "macs_per_step": model.macs,
         "instructions_per_step": count,

@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pyvgrad.blob import convert
 from pyvgrad.cells import CELLS
 from pyvgrad.emulated import CORES, compiler_version
 from pyvgrad.files import make_folder, write_bytes
 from pyvgrad.icount import SEQUENCE, SIZES, bench_blob, bench_row
 from pyvgrad.lab import Lab, table
+from pyvgrad.qmodel import LAYOUTS
 
 FIGURES = "instructions.json"
 TOLERANCE = 0.02  # a count may differ from its recorded figure by this share
 COMMAND = "pyvgrad lab instructions --full -o docs/results"
 _HELD_CORES = ("m0", "m3", "m4")
 _SMALL, _MIDDLE = SIZES[:2]
+OWN_LAYOUT = {"m0": "words", "m3": "words"}  # the others' is rows
 
 
 class Place(NamedTuple):
@@ -29,6 +32,7 @@ class Place(NamedTuple):
     n_in: int
     n: int
     weight_bits: int
+    layout: str = "rows"
 
 
 class Peers(NamedTuple):
@@ -66,13 +70,19 @@ TRAINING_PEERS: dict[tuple[str, int, int], tuple[float, float | None]] = {
 }
 
 
+def running(core: str, cell: str, n_in: int, n: int, bits: int) -> list[Place]:
+    """The places of a step: in rows, and in the core's own layout."""
+    layouts = dict.fromkeys(("rows", OWN_LAYOUT.get(core, "rows")))
+    return [Place(core, "run", cell, n_in, n, bits, layout) for layout in layouts]
+
+
 def held() -> Iterator[Place]:
     """Yield the places whose counts a test holds to the recorded figures."""
     for core in _HELD_CORES:
         for cell in ("lstm", "gru"):
             for bits in (16, 8):
                 for n_in, n in (_SMALL, _MIDDLE):
-                    yield Place(core, "run", cell, n_in, n, bits)
+                    yield from running(core, cell, n_in, n, bits)
                 yield Place(core, "tbptt", cell, *_SMALL, bits)
     yield Place("m4", "tbptt", "lstm", *_MIDDLE, 16)
 
@@ -83,7 +93,7 @@ def every() -> Iterator[Place]:
         for n_in, n in SIZES:
             for bits in (16, 8):
                 for core in CORES:
-                    yield Place(core, "run", cell, n_in, n, bits)
+                    yield from running(core, cell, n_in, n, bits)
     for cell in CELLS:
         for n_in, n in (_SMALL, _MIDDLE):
             for core in _HELD_CORES:
@@ -93,12 +103,13 @@ def every() -> Iterator[Place]:
 def count(place: Place) -> dict[str, Any]:
     """The row of ``pyvgrad bench`` for a place; raises as ``bench_row``."""
     blob = bench_blob(place.cell, place.n_in, place.n, place.weight_bits)
+    blob = convert(blob, place.layout)
     return bench_row(blob, place.on, None if place.does == "run" else place.does)
 
 
 def place_of(row: dict[str, Any]) -> Place:
     """The place that a row was counted at."""
-    return Place(*(row[key] for key in Place._fields))
+    return Place(**{key: row[key] for key in Place._fields if key in row})
 
 
 def run(folder: Path, *, full: bool, says: Callable[[str, int, int], None]) -> Lab:
@@ -118,7 +129,7 @@ def run(folder: Path, *, full: bool, says: Callable[[str, int, int], None]) -> L
     for file, text in zip(files, (page(figures), _json(figures)), strict=True):
         write_bytes(file, text.encode())
     lines = [
-        f"{p.on} {p.does} {p.cell} {p.n_in}x{p.n} w{p.weight_bits}: "
+        f"{p.on} {p.does} {p.cell} {p.n_in}x{p.n} w{p.weight_bits} {p.layout}: "
         f"{row['instructions_per_step']:,} instructions a step"
         for p, row in ((place_of(row), row) for row in rows)
         if p in set(held())
@@ -182,7 +193,8 @@ def _beside_peers(rows: Rows) -> list[str]:
     head += ["plain C, float", "**w16**", "**w8**", "s16 / w16", "s16 / w8", "s8 / w8"]
     cells = []
     for p in PEERS:
-        found = [rows.get(Place(p.on, "run", "lstm", p.n_in, p.n, b)) for b in (16, 8)]
+        own = [running(p.on, "lstm", p.n_in, p.n, bits)[-1] for bits in (16, 8)]
+        found = [rows.get(place) for place in own]
         w16, w8 = (row and row["instructions_per_step"] for row in found)
         peers = (p.cmsis_s16, p.cmsis_s8, p.onnx2c, p.plain)
         ratios = ((p.cmsis_s16, w16), (p.cmsis_s16, w8), (p.cmsis_s8, w8))
@@ -196,7 +208,9 @@ def _beside_peers(rows: Rows) -> list[str]:
     return [
         *table(head, cells),
         "",
-        "w16 and w8 are this core's, with int16 and int8 weights and int16 signals. "
+        "w16 and w8 are this core's, with int16 and int8 weights and int16 signals, in "
+        f"the core's own layout of matrices: words on {' and '.join(OWN_LAYOUT)}, else "
+        "rows. "
         "The last three columns say how many times more CMSIS-NN needs; **below 1 it "
         "needs less.** Its s16 has int8 weights and int16 signals, so w8 has the same "
         "widths and w16 has weights twice as fine; its s8 has int8 signals too, "
@@ -223,11 +237,19 @@ def _learning_beside_peers(rows: Rows) -> list[str]:
 
 def _by_cell(rows: Rows, does: str, bits: int) -> list[str]:
     found = [p for p in rows if (p.does, p.weight_bits) == (does, bits)]
-    cores = [core for core in CORES if any(p.on == core for p in found)]
+    ways = [
+        (core, layout)
+        for core in CORES
+        for layout in LAYOUTS
+        if any((p.on, p.layout) == (core, layout) for p in found)
+    ]
     layers = dict.fromkeys((p.cell, p.n_in, p.n) for p in found)
     cells = []
     for cell, n_in, n in layers:
-        here = [rows.get(Place(core, does, cell, n_in, n, bits)) for core in cores]
+        here = [
+            rows.get(Place(core, does, cell, n_in, n, bits, layout))
+            for core, layout in ways
+        ]
         counts = [
             f"{row['instructions_per_step']:,} ({row['per_mac']:.2f})" if row else "-"
             for row in here
@@ -236,5 +258,10 @@ def _by_cell(rows: Rows, does: str, bits: int) -> list[str]:
     return [
         "Instructions, and in brackets by the products of a step forward.",
         "",
-        *table(["cell", "n_in x n", *cores], cells),
+        *table(["cell", "n_in x n", *(_way(*way) for way in ways)], cells),
     ]
+
+
+def _way(core: str, layout: str) -> str:
+    """The head of a column."""
+    return core if layout == "rows" else f"{core}, {layout}"

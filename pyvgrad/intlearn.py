@@ -16,7 +16,7 @@ from pyvgrad.fixed import ERROR_LIMIT, ONE_Q14, rs, rs_sat31
 from pyvgrad.intback import Left, left
 from pyvgrad.intcells import Stepped, alone
 from pyvgrad.intgate import Gate, gates_of, live_model
-from pyvgrad.intloss import check_fit, output_error, step_loss
+from pyvgrad.intloss import check_fit, check_layout, output_error, step_loss
 from pyvgrad.intmethods import Method, Tape, Traces
 from pyvgrad.intmodel import IntModel
 from pyvgrad.intupdate import Updated, update
@@ -46,6 +46,7 @@ class IntTrainer(Trainer):
         if learn is None:
             raise NoCheckpointError(_NO_CHECKPOINT)
         source = parse(blob)
+        check_layout(source)
         check_fit(source.shape, learn)
         _check_frozen(source, learn)
         self.learn = learn

@@ -10,7 +10,7 @@ import numpy as np
 from pyvgrad.cells import RTRL97, Shape
 from pyvgrad.fixed import ERROR_LIMIT, ONE_Q14, exp_q16, rs, rs_sat31
 from pyvgrad.learning import Learn
-from pyvgrad.qmodel import Ints
+from pyvgrad.qmodel import Ints, QModel
 
 _PAIRS = {
     ("linear", "mse"),
@@ -26,6 +26,15 @@ def check_pair(output: str, loss: str) -> None:
     if (output, loss) not in _PAIRS:
         fits = " or ".join(sorted(b for a, b in _PAIRS if a == output))
         raise ValueError(f"{output} outputs do not learn with {loss}; take {fits}")
+
+
+def check_layout(model: QModel) -> None:
+    """ValueError if the model's blob is not of the layout that learning takes."""
+    if model.layout != "rows":
+        raise ValueError(
+            f"the blob's layout is {model.layout}, and learning takes rows: pyvgrad "
+            "convert M.vg --layout rows -o ROWS.vg"
+        )
 
 
 def check_fit(shape: Shape, learn: Learn) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad.blob import parse
 from pyvgrad.errors import BlobError
-from pyvgrad.intloss import check_fit
+from pyvgrad.intloss import check_fit, check_layout
 from pyvgrad.learning import PARTS, Counters, Learn, Trainer
 from pyvgrad.native_core import Core
 from pyvgrad.signals import narrowed, raw_signals
@@ -34,8 +34,10 @@ class HostTrainer(Trainer):
         self._core = core = Core(module)
         self._ffi, self._lib = core.ffi, core.lib
         _blob, model = core.open(blob)  # the core copies it
+        source = parse(blob)
+        check_layout(source)
         if learn is not None:
-            check_fit(parse(blob).shape, learn)
+            check_fit(source.shape, learn)
         raw = core.ffi.NULL if learn is None else _raw(core, learn)
         self.arena_bytes = self._fit(core.lib.vg_train_size(model, raw), learn)
         self._arena = core.words(self.arena_bytes)

@@ -60,14 +60,14 @@ def flow(shape: Shape, loss: str) -> Callable[..., Flow]:
     """f(params, x, y, mask): arguments and loss as in grad.value_and_grad.
 
     Only what must go step by step does: h forward and d back.  The gradients of the
-    weights are made of all steps at once, which halves the time.  ValueError for a
+    weights are made of all steps at once, in a good half of the time.  ValueError for a
     shape that is not one layer of plain units.
     """
     layer = shape.layers[0]
     if len(shape.layers) > 1 or layer.gates != "a" or "U" not in layer.parts("a"):
         raise ValueError("Omega is of one layer of rnn_tanh, rnn_sigmoid or rnn_relu")
-    if shape.whole:
-        raise ValueError("Omega is of a layer that goes forward")
+    if shape.whole or shape.readout is None:
+        raise ValueError("Omega is of a layer that goes forward, and has a readout")
 
     def start(params: Params, x: Array) -> Array:
         return initial_state(shape, params, x.shape[1:2], jnp)[0]["h"]

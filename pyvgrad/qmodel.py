@@ -15,6 +15,8 @@ from pyvgrad.cells import Layer, Readout, Shape
 
 Ints = NDArray[np.int64]
 
+LAYOUTS = ("rows", "words")  # of matrices in a blob, by their codes
+
 _ARGUMENT_EXP = {"s": 11, "t": 12, "tanh": 12, "4s-2": 11}
 _STATE_EXP = 14  # of h where it is bounded, of gates, and of c as a peephole reads it
 
@@ -107,7 +109,11 @@ class QReadout(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class QModel(_ByValue):
-    """Everything a blob holds."""
+    """Everything a blob holds.
+
+    ``layout`` is how matrices lie in the blob, one of LAYOUTS; here they are plain
+    arrays with any.
+    """
 
     shape: Shape
     layers: tuple[QLayer, ...]
@@ -117,6 +123,7 @@ class QModel(_ByValue):
     count_exp: int = 14
     scaling: Scaling | None = None
     sections: tuple[tuple[str, bytes], ...] = ()  # tag and data, in order
+    layout: str = "rows"
 
     @property
     def macs(self) -> int:

@@ -53,7 +53,8 @@ def make_job(
     """A training on sequences of ``lengths``, both ends included.
 
     ``more``: ``limit`` updates at most, ``every`` so many a test, ``units`` of the net,
-    ``far`` lengths to be asked at the end.
+    ``far`` lengths to be asked at the end; ``until`` the share wrong of TESTS below
+    which a training ends, GOAL if it is not given.
     """
     low, high = lengths
     named = f"{low}" if low == high else f"{low}-{high}"
@@ -63,7 +64,7 @@ def make_job(
 
 
 def train_order(job: dict[str, Any]) -> dict[str, Any]:
-    """Train until a test is passed, the limit is reached or the loss is not finite.
+    """Train until few enough are wrong, the limit is reached or the loss is not finite.
 
     ``solved`` whether, ``updates`` how many, ``wrong`` the share of the last test,
     ``curve`` [updates, mean loss since the last point, share wrong of SCREEN] at each
@@ -85,12 +86,13 @@ def train_order(job: dict[str, Any]) -> dict[str, Any]:
         done += job["every"]
         loss = float(np.mean(np.asarray(losses, np.float64)))
         if not np.isfinite(loss):
+            wrong = 1.0
             break
         wrong = share_wrong(shape, params, rngs[_TEST], SCREEN, lengths)
         curve.append([done, round(loss, 4), wrong])
         if wrong <= DOUBTFUL:
             wrong = share_wrong(shape, params, rngs[_TEST], TESTS, lengths)
-            if wrong < GOAL:
+            if wrong < job.get("until", GOAL):
                 break
     far = {
         str(length): share_wrong(shape, params, rngs[_FAR], TESTS, (length, length))

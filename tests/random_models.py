@@ -22,7 +22,7 @@ from pyvgrad.cells import (
     Readout,
     Shape,
 )
-from pyvgrad.qmodel import Ints, QLayer, QModel, QReadout, Scaling
+from pyvgrad.qmodel import LAYOUTS, Ints, QLayer, QModel, QReadout, Scaling
 
 
 def _coin(rng, p=0.5):
@@ -182,6 +182,7 @@ def random_qmodel(
     sections: bool = True,
     extreme: bool = False,
     whole: bool | str = False,
+    layout: str = "rows",  # or "any"
 ) -> QModel:
     """Draw a model.  ``extreme``: every weight, bias and initial state at its limit.
 
@@ -225,6 +226,7 @@ def random_qmodel(
         int(rng.integers(0, 31)) if scaling else x_exp,
         random_scaling(rng, n_in) if scaling else None,
         tuple(extra[: int(rng.integers(0, 4))]) if sections else (),
+        str(rng.choice(LAYOUTS)) if layout == "any" else layout,
     )
 
 

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import qmodels, random_qmodel
 
-from pyvgrad.blob import crc, pack, parse, read
+from pyvgrad.blob import convert, crc, pack, parse, read
 from pyvgrad.cells import CELLS, OUTPUTS, Fields
 from pyvgrad.errors import BlobError
+from pyvgrad.qmodel import LAYOUTS
 
 
 def sealed(body):
@@ -35,7 +36,7 @@ def small(seed, **fixed):
     return random_qmodel(np.random.default_rng(seed), n_max=3, n_in=2, **fixed)
 
 
-@given(st.one_of(qmodels(), qmodels(whole=True)))
+@given(st.one_of(qmodels(layout="any"), qmodels(whole=True, layout="any")))
 @settings(max_examples=300, deadline=None)
 def test_parse_is_the_inverse_of_pack(model):
     blob = pack(model)
@@ -90,6 +91,74 @@ def test_bytes_by_hand():
     assert crc(sealed(body)) == zlib.crc32(body)
 
 
+def by_hand_in_words(weights, bits):
+    """BLOB.md, Layout words: the bytes of weights, a list of rows, word by word."""
+    group, columns = 32 // bits, -(-len(weights[0]) // 4) * 4
+    found = b""
+    for first in range(0, len(weights), group):
+        for j in range(columns):
+            word = 0
+            for k in range(group):
+                row = weights[first + k] if first + k < len(weights) else []
+                w = row[j] if j < len(row) else 0
+                flipped = 2 ** (bits - 1) if k < group - 1 else 0
+                word += ((w + flipped) % 2**bits) << bits * k
+            found += word.to_bytes(4, "little")
+    return found
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7])
+def test_words_of_a_matrix_by_hand(n, bits):
+    model = random_qmodel(
+        *(np.random.default_rng([n, bits]),),
+        **{"cell": "rnn_tanh", "n_layers": 1, "output": "none", "bits": bits},
+        **{"sections": False, "scaling": False, "initial_state": False},
+        layout="words",
+    )
+    layer = dataclasses.replace(model.layers[0].layer, n=n, cell_biases=False)
+    rng = np.random.default_rng(n)
+    w = rng.integers(1 - 2 ** (bits - 1), 2 ** (bits - 1), (n, layer.columns("a")))
+    q = dataclasses.replace(
+        *(model.layers[0],),
+        layer=layer,
+        weights={"a": w},
+        biases={},
+        exps={"a": np.full(n, 20)},
+    )
+    shape = dataclasses.replace(model.shape, layers=(layer,))
+    blob = pack(dataclasses.replace(model, shape=shape, layers=(q,)))
+    words = by_hand_in_words(w.tolist(), bits)
+    assert blob[17] == 1
+    assert blob[:-4].endswith(words)
+    exps = n if bits == 8 else 1
+    assert len(blob) == 24 + 12 + exps + -exps % 4 + len(words) + 4
+    for at in range(len(blob) - 4 - len(words), len(blob) - 4, bits // 8):
+        bad = bytearray(blob[:-4])
+        bad[at : at + bits // 8] = b"\x01" * (bits // 8)
+        refused_or_canonical(sealed(bad))
+
+
+@given(st.one_of(qmodels(), qmodels(whole=True)), st.sampled_from(LAYOUTS))
+@settings(max_examples=100, deadline=None)
+def test_a_blob_converted_there_and_back_is_the_same_bytes(model, layout):
+    blob = pack(model)
+    there = convert(blob + b"behind", layout)
+    assert there[17] == LAYOUTS.index(layout)
+    assert parse(there) == dataclasses.replace(model, layout=layout)
+    assert convert(there, "rows") == blob
+
+
+def test_unknown_layouts_are_refused_in_a_sentence():
+    model = small(3)
+    with pytest.raises(ValueError, match="a layout is rows or words, not 'tiles'"):
+        convert(pack(model), "tiles")
+    body = bytearray(pack(model)[:-4])
+    body[17] = len(LAYOUTS)
+    with pytest.raises(BlobError, match=f"layout {len(LAYOUTS)} of matrices"):
+        parse(sealed(body))
+
+
 def test_bytes_after_the_blob_are_ignored():
     model = small(3)
     assert parse(pack(model) + b"\xff" * 37) == model
@@ -131,7 +200,9 @@ def test_every_flipped_bit_with_a_new_crc_is_refused_or_canonical(seed):
         refused_or_canonical(sealed(bad))
 
 
-@given(st.one_of(qmodels(n_max=4), qmodels(n_max=4, whole=True)), st.data())
+@given(
+    st.one_of(qmodels(n_max=4, layout="any"), qmodels(n_max=4, whole=True)), st.data()
+)
 @settings(max_examples=300, deadline=None)
 def test_mutated_bytes_with_a_new_crc_are_refused_or_canonical(model, data):
     bad = bytearray(pack(model)[:-4])

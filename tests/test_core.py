@@ -228,6 +228,7 @@ def test_global_names_have_the_librarys_prefixes(firmware):
 
 @needs_arm
 def test_no_function_calls_itself_by_any_way(firmware):
+    assert "one_group" in firmware.graph["vg_words_map"]
     assert "start" in firmware.graph["affine"]
     called = firmware.graph["pointer of vg_layer_step"]
     assert called >= {"lstm_unit", "gru_between"}
@@ -235,8 +236,9 @@ def test_no_function_calls_itself_by_any_way(firmware):
         assert firmware.depth(function) >= 0
 
 
-# Bytes, the frames of libgcc and libc included; measured 336, 268, 276, ..
-STACK_OF_A_STEP = {"m0": 340, "m3": 284, "m4": 284, "m7": 284, "m33": 284, "m55": 284}
+# Bytes, frames of libgcc, libc and naked functions included; measured 344, 308, 300, ..
+# 300, 328.
+STACK_OF_A_STEP = {"m0": 344, "m3": 312, "m4": 304, "m7": 304, "m33": 304, "m55": 332}
 
 
 @needs_arm
@@ -335,7 +337,9 @@ def sample():
     parts = []
     for seed in range(80):
         rng = np.random.default_rng([seed, 2])
-        model = random_qmodel(rng, extreme=seed % 3 == 0, whole=seed % 4 == 0)
+        model = random_qmodel(
+            rng, extreme=seed % 3 == 0, whole=seed % 4 == 0, layout="any"
+        )
         x = random_signals(rng, (12, model.shape.n_in), extreme=seed % 5 == 0)
         blob = pack(model)
         parts += [struct.pack("<II", len(blob), len(x)), blob, x.tobytes()]
@@ -445,7 +449,7 @@ seeds = st.integers(0, 2**32)
 @given(st.data(), seeds)
 @settings(max_examples=150, deadline=None)
 def test_outputs_logits_and_states_are_those_of_the_integer_model(extreme, data, seed):
-    model = data.draw(qmodels(extreme=extreme))
+    model = data.draw(qmodels(extreme=extreme, layout="any"))
     x = signals(seed, 8, model)
     run = Run(pack(model))
     expected = IntModel(model).run(x[None], states=True)
@@ -456,7 +460,7 @@ def test_outputs_logits_and_states_are_those_of_the_integer_model(extreme, data,
         assert run.save() == expected.images[0, t].tobytes()
 
 
-@given(qmodels(), seeds, st.integers(1, 9))
+@given(qmodels(layout="any"), seeds, st.integers(1, 9))
 @settings(max_examples=200, deadline=None)
 def test_one_call_of_n_steps_equals_n_calls(model, seed, n):
     x = signals(seed, n, model)
@@ -467,7 +471,7 @@ def test_one_call_of_n_steps_equals_n_calls(model, seed, n):
     assert one.save() == many.save()
 
 
-@given(qmodels(), seeds, st.integers(0, 6), st.integers(1, 6))
+@given(qmodels(layout="any"), seeds, st.integers(0, 6), st.integers(1, 6))
 @settings(max_examples=200, deadline=None)
 def test_run_restored_elsewhere_goes_on_the_same(model, seed, before, after):
     x = signals(seed, before + after, model)
@@ -484,7 +488,7 @@ def test_run_restored_elsewhere_goes_on_the_same(model, seed, before, after):
     assert second.save() == whole.save()
 
 
-@given(qmodels(), seeds)
+@given(qmodels(layout="any"), seeds)
 @settings(max_examples=100, deadline=None)
 def test_reset_gives_the_initial_state_of_the_blob(model, seed):
     blob = pack(model)
@@ -497,7 +501,7 @@ def test_reset_gives_the_initial_state_of_the_blob(model, seed):
     assert run.save() == initial
 
 
-@given(qmodels())
+@given(qmodels(layout="any"))
 @settings(max_examples=30, deadline=None)
 def test_init_leaves_nothing_of_what_was_in_the_arena(model):
     clean, dirty = Run(pack(model), fill=0), Run(pack(model), fill=0xFF)
@@ -505,7 +509,7 @@ def test_init_leaves_nothing_of_what_was_in_the_arena(model):
     assert used[0] == used[1]
 
 
-@given(qmodels(output="logistic"), seeds)
+@given(qmodels(output="logistic", layout="any"), seeds)
 @settings(max_examples=50, deadline=None)
 def test_without_y_the_state_moves_on_all_the_same(model, seed):
     with_y, without = Run(pack(model)), Run(pack(model))
@@ -515,7 +519,7 @@ def test_without_y_the_state_moves_on_all_the_same(model, seed):
     assert with_y.save() == without.save()
 
 
-@given(qmodels())
+@given(qmodels(layout="any"))
 @settings(max_examples=30, deadline=None)
 def test_no_steps_change_nothing(model):
     run = Run(pack(model))

@@ -109,7 +109,7 @@ def test_costs_are_measured(on):
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_board_runs_every_cell_as_numpy_does(cell):
     rng = np.random.default_rng(6)
-    model = random_qmodel(rng, cell=cell, n_layers=2)
+    model = random_qmodel(rng, cell=cell, n_layers=2, layout="any")
     x = random_signals(rng, (6, model.shape.n_in))
     expected = NumpyExecutor(pack(model)).run(x, states=True)
     with Device(pack(model), "m0") as board:
@@ -120,7 +120,9 @@ def test_a_board_runs_every_cell_as_numpy_does(cell):
 @pytest.mark.parametrize("mode", MODES)
 def test_whole_sequences_go_on_from_the_state_of_the_one_before(mode):
     rng = np.random.default_rng(5)
-    model = random_qmodel(rng, cell="plus_rnn", whole=True, mode=mode, output="softmax")
+    model = random_qmodel(
+        rng, cell="plus_rnn", whole=True, mode=mode, output="softmax", layout="any"
+    )
     want = NumpyExecutor(pack(model))
     with Device(pack(model), "native") as device:
         for steps in (4, 1, 3):

@@ -12,6 +12,7 @@ import shutil
 import struct
 import subprocess
 import zlib
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -19,10 +20,10 @@ import numpy as np
 import pytest
 from random_models import random_qmodel
 
-from pyvgrad.blob import pack, parse
+from pyvgrad.blob import convert, pack, parse
 from pyvgrad.cells import CELLS, OUTPUTS, Fields, Layer, Readout, Shape
 from pyvgrad.errors import BlobError
-from pyvgrad.qmodel import QLayer, QModel, QReadout
+from pyvgrad.qmodel import LAYOUTS, QLayer, QModel, QReadout
 
 ROOT = Path(__file__).parents[1]
 LIB = ROOT / "firmware" / "lib" / "vgrad"
@@ -148,6 +149,10 @@ SMALL = {
         13, n_layers=2, output="linear", bits=8, whole=True, initial_state=True
     ),
 }
+SMALL |= {
+    f"{name} in words": convert(SMALL[name], "words")
+    for name in ("rnn_relu", "lstm_peephole", "gru", "gru_reset_before", "both ways")
+}
 each_small = pytest.mark.parametrize("blob", SMALL.values(), ids=SMALL.keys())
 
 
@@ -235,7 +240,10 @@ def mutated(rng, blob):
 @pytest.mark.parametrize("seed", range(4))
 def test_blobs_changed_in_many_places_are_refused_or_run(driver, seed):
     rng = np.random.default_rng(seed)
-    sources = [*SMALL.values(), *(small([seed, k], n_max=4) for k in range(25))]
+    sources = [
+        *SMALL.values(),
+        *(small([seed, k], n_max=4, layout="any") for k in range(25)),
+    ]
     blobs = [mutated(rng, sources[k % len(sources)]) for k in range(1500)]
     found = agree(driver, blobs)
     assert 20 < found.count(OK) < 1400
@@ -397,9 +405,10 @@ ABSURD = {
 }
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("model", ABSURD.values(), ids=ABSURD.keys())
-def test_shape_at_a_limit_runs_clean(driver, model):
-    assert agree(driver, [pack(model)]) == [OK]
+def test_shape_at_a_limit_runs_clean(driver, model, layout):
+    assert agree(driver, [pack(replace(model, layout=layout))]) == [OK]
 
 
 def test_every_cell_output_and_width_runs_clean_at_its_numbers_limits(driver):
@@ -411,6 +420,7 @@ def test_every_cell_output_and_width_runs_clean_at_its_numbers_limits(driver):
                 output=output,
                 bits=bits,
                 extreme=True,
+                layout=LAYOUTS[seed % len(LAYOUTS)],
             )
         )
         for seed in range(4)

@@ -187,7 +187,7 @@ def test_registers_loaded_are_those_of_the_instruction(registers, tmp_path):
 @pytest.mark.parametrize("core", CORES)
 def test_what_is_counted_gives_the_bits_of_the_host(core):
     rng = np.random.default_rng(5)
-    blob = pack(random_qmodel(rng, n_in=4, n_layers=2, output="softmax"))
+    blob = pack(random_qmodel(rng, n_in=4, n_layers=2, output="softmax", layout="any"))
     x = random_signals(rng, (6, 4))
     calls, y = count_steps(blob, x, core)
     with HostExecutor(blob) as host:
@@ -198,7 +198,9 @@ def test_what_is_counted_gives_the_bits_of_the_host(core):
 @pytest.mark.parametrize("mode", ["sequence", "last", "final"])
 def test_a_whole_sequence_that_is_counted_gives_the_host_s_bits(mode):
     rng = np.random.default_rng(6)
-    blob = pack(random_qmodel(rng, n_in=2, n_max=4, mode=mode, whole=True))
+    blob = pack(
+        random_qmodel(rng, n_in=2, n_max=4, mode=mode, whole=True, layout="any")
+    )
     x = random_signals(rng, (5, 2))
     call, y = count_whole(blob, x, "m3")
     with HostExecutor(blob) as host:
@@ -300,7 +302,7 @@ def test_bench_counts_training(pyvgrad, tmp_path):
 
 def test_bench_of_a_reversed_layer_is_a_share_of_a_sequence(pyvgrad, tmp_path):
     rng = np.random.default_rng(6)
-    blob = pack(random_qmodel(rng, n_in=2, n_max=4, whole=True))
+    blob = pack(random_qmodel(rng, n_in=2, n_max=4, whole=True, layout="any"))
     (tmp_path / "m.vg").write_bytes(blob)
     code, out, said = pyvgrad("bench", "m.vg", "--json")
     assert code == 0, said

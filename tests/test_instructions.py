@@ -49,6 +49,14 @@ def test_places_held_are_of_three_cores_two_cells_two_sizes_and_both_weights():
     assert len(set(places)) == len(places)
 
 
+def test_a_step_is_held_in_rows_and_in_the_layout_of_the_core():
+    found = {p.on: set() for p in instructions.held()}
+    for place in instructions.held():
+        if place.does == "run":
+            found[place.on].add(place.layout)
+    assert found == {"m0": {"rows", "words"}, "m3": {"rows", "words"}, "m4": {"rows"}}
+
+
 def test_every_place_of_the_page_is_recorded_once():
     places = [instructions.place_of(row) for row in RECORDED["rows"]]
     assert len(set(places)) == len(places)
@@ -76,7 +84,7 @@ def test_the_command_counts_and_writes_the_page_and_its_figures(
     assert end.value.code == 0
     assert written["rows"] == answer["rows"]
     assert [instructions.place_of(row) for row in answer["rows"]] == places
-    assert len(places) == 2
+    assert [place.layout for place in places] == ["rows", "words"] * 2
     page = (tmp_path / "instructions.md").read_text("utf-8")
     assert page == instructions.page(written)
     assert [Path(file).name for file in answer["files"]] == [

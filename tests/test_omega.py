@@ -198,8 +198,9 @@ def test_clipping_is_of_the_sum_and_to_theta(theta):
         net(layers=2),
         net(bidirectional=True),
         replace(net(), layers=(replace(net().layers[0], direction="reverse"),)),
+        replace(net(), readout=None),
     ],
-    ids=["lstm", "indrnn", "two layers", "two directions", "reversed"],
+    ids=["lstm", "indrnn", "two layers", "two directions", "reversed", "bare"],
 )
 def test_omega_is_of_one_plain_layer(shape):
     with pytest.raises(ValueError, match="Omega is of"):

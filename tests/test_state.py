@@ -14,7 +14,7 @@ from pyvgrad.errors import BlobError
 from pyvgrad.intmodel import IntModel, NumpyExecutor
 
 
-@given(qmodels(), st.integers(0, 2**32), st.integers(0, 7))
+@given(qmodels(layout="any"), st.integers(0, 2**32), st.integers(0, 7))
 @settings(max_examples=100, deadline=None)
 def test_steps_are_one_run_are_a_run_split_by_save_and_restore(model, seed, cut):
     blob = pack(model)
@@ -43,7 +43,7 @@ def test_steps_are_one_run_are_a_run_split_by_save_and_restore(model, seed, cut)
     assert whole.state == NumpyExecutor(blob).state
 
 
-@given(qmodels(), st.integers(0, 2**32))
+@given(qmodels(layout="any"), st.integers(0, 2**32))
 @settings(max_examples=60, deadline=None)
 def test_a_batch_is_its_sequences_and_padding_is_not_counted(model, seed):
     rng = np.random.default_rng(seed)
@@ -67,7 +67,7 @@ def test_a_batch_is_its_sequences_and_padding_is_not_counted(model, seed):
             assert values.shape == (3, 5, q.layer.rows(letter))
 
 
-@given(qmodels(), st.data())
+@given(qmodels(layout="any"), st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_foreign_or_damaged_state_is_refused_and_changes_nothing(model, data):
     run = NumpyExecutor(pack(model))

@@ -73,7 +73,7 @@ def opened(stack, blob, names):
 @given(data=st.data(), seed=st.integers(0, 2**32))
 @settings(max_examples=12, deadline=None)
 def test_a_stream_cut_anywhere_is_one_call(cell, data, seed):
-    model = data.draw(qmodels(cell=cell, n_max=4))
+    model = data.draw(qmodels(cell=cell, n_max=4, layout="any"))
     x = random_signals(np.random.default_rng(seed), (STEPS, model.shape.n_in))
     pieces = data.draw(splits(HERE))
     with ExitStack() as stack:
@@ -90,7 +90,9 @@ def streams(request):
     """Executors of one model of a cell, one of them a core; every core has its turn."""
     core = CORES[list(CELLS).index(request.param) % len(CORES)]
     rng = np.random.default_rng(zlib.crc32(request.param.encode()))
-    model = random_qmodel(rng, cell=request.param, n_layers=2, n_in=3, n_max=4)
+    model = random_qmodel(
+        rng, cell=request.param, n_layers=2, n_in=3, n_max=4, layout="any"
+    )
     with ExitStack() as stack:
         executors = opened(stack, pack(model), (*HERE, core))
         x = random_signals(rng, (STEPS, 3))
@@ -114,7 +116,9 @@ def test_a_stream_may_pass_through_a_core(streams, data):
 @settings(max_examples=6, deadline=None)
 def test_mode_last_says_at_the_end_what_it_says_after_one_call(cell, model_seed, cut):
     rng = np.random.default_rng(model_seed)
-    blob = pack(random_qmodel(rng, cell=cell, mode="last", n_in=2, n_max=4))
+    blob = pack(
+        random_qmodel(rng, cell=cell, mode="last", n_in=2, n_max=4, layout="any")
+    )
     x = random_signals(rng, (STEPS, 2))
     with ExitStack() as stack:
         models = [stack.enter_context(Model(blob, on)) for on in HERE]

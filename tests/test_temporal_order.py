@@ -139,6 +139,14 @@ def test_what_was_learnt_is_asked_at_other_lengths():
     assert found["far"]["12"] < 0.05
 
 
+def test_a_training_goes_on_until_none_is_wrong():
+    job = make_job("basic-tanh", "MSGD-CR", (10, 10), 1, units=20, every=20)
+    early, late = train_order(job), train_order(job | {"until": 1e-4})
+    assert late["wrong"] == 0.0 < early["wrong"]
+    assert late["curve"][: len(early["curve"])] == early["curve"]
+    assert len(late["curve"]) > len(early["curve"])
+
+
 def test_a_limit_ends_a_training():
     job = make_job("sigmoid", "MSGD", (20, 20), 1, limit=100, every=50, far=[20])
     found = train_order(job)
@@ -225,10 +233,10 @@ def test_rows_and_methods_are_run_one_at_a_time(pyvgrad, tmp_path):
     lab = ["lab", "temporal-order", "-o", ".", "--full"]
     pyvgrad(*lab, "--only", "basic-tanh-50")
     before = results_order.read(tmp_path / "temporal-order.json")
-    code, out, _ = pyvgrad(*lab, "--only", "basic-tanh-100:MSGD-CR,any-length")
+    code, out, _ = pyvgrad(*lab, "--only", "basic-tanh-100:MSGD-CR,any-50-200")
     after = results_order.read(tmp_path / "temporal-order.json")
     assert code == 0
-    assert list(after) == ["basic-tanh-50", "basic-tanh-100", "any-length"]
+    assert list(after) == ["basic-tanh-50", "basic-tanh-100", "any-50-200"]
     assert after["basic-tanh-50"] == before["basic-tanh-50"]
     assert "basic-tanh-100: MSGD-CR 3 of 5" in out
     page = (tmp_path / "temporal-order.md").read_text()
@@ -237,20 +245,20 @@ def test_rows_and_methods_are_run_one_at_a_time(pyvgrad, tmp_path):
     assert "| basic-tanh | 100 | not run | not run | 3/5: 1,000 | 5/5 |" in page
     assert "| seed 10000 | 1.00% |" in page
     assert "seed 10001: 30,000, not solved" in page
-    method = after["any-length"]["methods"]["MSGD-CR"]
+    method = after["any-50-200"]["methods"]["MSGD-CR"]
     assert method["seeds"] == list(range(10_000, 10_005))
     words = method["command"].split()[1:]
     code, _, err = pyvgrad(*words, "-o", "again")
     assert code == 0, err
     again = results_order.read(tmp_path / "again/temporal-order.json")
-    assert again["any-length"] == after["any-length"]
+    assert again["any-50-200"] == after["any-50-200"]
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (["--only", "basic-tanh-60"], "there is no row 'basic-tanh-60'; known: sig"),
-        (["--only", "any-length:MSGD"], "no method 'MSGD'; known: MSGD-CR"),
+        (["--only", "any-50-200:MSGD"], "no method 'MSGD'; known: MSGD-CR"),
         (["-o", "file/below"], "file/below"),
     ],
 )

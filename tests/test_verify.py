@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 
-@given(qmodels())
+@given(qmodels(layout="any"))
 @settings(max_examples=150, deadline=None)
 def test_the_c_core_equals_the_integer_model_on_any_model(model):
     found = agree(pack(model), random_inputs(model, 4, 12), on=["host"])
@@ -38,7 +38,7 @@ def test_the_c_core_equals_the_integer_model_on_any_model(model):
 @pytest.mark.parametrize("seed", range(6))
 def test_extreme_weights_and_inputs_agree_on_host_and_onnx(seed):
     rng = np.random.default_rng(seed)
-    model = random_qmodel(rng, extreme=True)
+    model = random_qmodel(rng, extreme=True, layout="any")
     size = (3, 20, model.shape.n_in)
     x = rng.choice(np.array([-32768, 32767], np.int16), size)
     found = agree(pack(model), x, on=["host", "onnx"])
@@ -49,7 +49,7 @@ def test_extreme_weights_and_inputs_agree_on_host_and_onnx(seed):
 def test_whole_sequences_agree_on_host_and_onnx(mode):
     for seed in range(4):
         rng = np.random.default_rng([seed, 5])
-        model = random_qmodel(rng, whole=True, mode=mode)
+        model = random_qmodel(rng, whole=True, mode=mode, layout="any")
         lengths = rng.integers(1, 8, 4)
         x = random_inputs(model, 4, 7)
         found = agree(pack(model), x, lengths, on=["numpy", "host", "onnx"])
@@ -60,7 +60,7 @@ def test_whole_sequences_agree_on_host_and_onnx(mode):
 def test_an_emulated_core_equals_the_integer_model(core):
     rng = np.random.default_rng(7)
     for cell in ("lstm", "lstm97", "rnn_relu"):
-        model = random_qmodel(rng, cell=cell)
+        model = random_qmodel(rng, cell=cell, layout="any")
         found = agree(pack(model), random_inputs(model, 3, 6), on=[core])
         assert found.ok, str(found.first)
 
@@ -70,7 +70,9 @@ def test_an_emulated_core_equals_the_integer_model(core):
 def test_whole_sequences_agree_on_an_emulated_core(core, mode):
     for seed, output in enumerate(("softmax", "linear", "none")):
         rng = np.random.default_rng([seed, 6])
-        model = random_qmodel(rng, whole=True, mode=mode, output=output, n_in=2)
+        model = random_qmodel(
+            rng, whole=True, mode=mode, output=output, n_in=2, layout="any"
+        )
         x, lengths = random_inputs(model, 3, 5), np.array([5, 1, 4])
         found = agree(pack(model), x, lengths, on=[core])
         assert found.ok, str(found.first)

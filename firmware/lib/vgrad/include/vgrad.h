@@ -20,7 +20,9 @@
  * Build    All of src/ with include/ on the path; nothing to configure.
  *          VG_SMALL_TABLES saves 2,304 bytes of flash for some instructions
  *          more a function, the bits stay the same.  VG_ASSERT(truth) is empty
- *          unless defined.
+ *          unless defined.  VG_CELLS, VG_METHODS and VG_RULES, numbers, leave
+ *          out cells and ways to learn that a program does not use:
+ *          src/options.h.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -51,7 +53,8 @@ typedef enum {
     VG_E_FORMAT = -5, /* blob version, cell, shape or value this build lacks */
     VG_E_CRC = -6,    /* blob damaged */
     VG_E_STATE = -7,  /* a saved state of another model, or damaged */
-    VG_E_FLASH = -8   /* a flash callback failed, or flash kept other bytes */
+    VG_E_FLASH = -8,  /* a flash callback failed, or flash kept other bytes */
+    VG_E_LAYOUT = -9  /* learning takes weights in the layout rows alone */
 } vg_err;
 
 /* A short English text for a vg_err; never null. */
@@ -202,14 +205,14 @@ typedef struct {
 } vg_train;
 
 /* Bytes of arena for training m like this, or a vg_err (VG_E_ARG, VG_E_SIZE
- * beyond 2 GiB).  learn null: to go on from the training state in m's blob
- * (VG_E_FORMAT if it has none). */
+ * beyond 2 GiB, VG_E_LAYOUT).  learn null: to go on from the training state in
+ * m's blob (VG_E_FORMAT if it has none). */
 int32_t vg_train_size(const vg_model *m, const vg_learn *learn);
 
 /* Start training from the weights of m, or, learn null, go on where the
  * checkpoint in m's blob stopped.  The weights are copied; m and its blob are
  * not kept.  A 16-bit blob may itself lie at the start of the arena.  VG_E_ARG,
- * _ALIGN, _SIZE, _FORMAT. */
+ * _ALIGN, _SIZE, _FORMAT, _LAYOUT. */
 int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
                   void *arena, uint32_t size);
 

@@ -10,7 +10,8 @@ enum { HEADROOM_HI = 4096, HEADROOM_BIAS = (1 << 28) + 1 };
 
 static int rule_ok(const vg_learn *l)
 {
-    if (l->rule > VG_RMSPROP || l->flags > (VG_NESTEROV | VG_SYMBOLS) ||
+    if (l->rule > VG_RMSPROP || !VG_HAS_RULE(l->rule) ||
+        l->flags > (VG_NESTEROV | VG_SYMBOLS) ||
         ((l->flags & VG_NESTEROV) && l->rule != VG_MOMENTUM))
         return 0;
     if (l->rate_q24 <= 0 || l->clip_q16 < 0 || l->decay_q14 < 0 ||
@@ -39,6 +40,8 @@ static int method_ok(const vg_model *m, const vg_learn *l)
     vg_layer first;
 
     if (m->whole)
+        return 0;
+    if (l->method > VG_RTRL97 || !VG_HAS_METHOD(l->method))
         return 0;
     if (l->method == VG_TBPTT)
         return l->k2 && l->k1 <= l->k2;
@@ -75,6 +78,8 @@ static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
     uint64_t plain;
     int err;
 
+    if (m->blob[VG_AT_LAYOUT] != VG_ROWS)
+        return VG_E_LAYOUT;
     b->state = vg_state_find(m, &b->sections, &length);
     if (learn) {
         b->state = NULL;

@@ -50,16 +50,15 @@ int vg_image_ok(const vg_layer *l, const uint8_t *image)
     return 1;
 }
 
-/* |w| <= 2^(bits-1) - 1, and zeros where a row is padded. */
+/* |w| <= 2^(bits-1) - 1, and zeros where rows and columns are padded. */
 static int weights_ok(const uint8_t *blob, const vg_map *m)
 {
-    const uint32_t size = m->bits / 8u;
-    const uint8_t *p = blob + m->weights;
+    const int32_t least = -((int32_t)1 << (m->bits - 1));
 
-    for (uint32_t row = 0; row < m->rows; row++)
-        for (uint32_t j = 0; j < vg_stride(m); j++, p += size) {
-            const uint32_t w = size == 2 ? get16(p) : (uint32_t)p[0] << 8;
-            if (w == 0x8000 || (j >= m->columns && w))
+    for (uint32_t row = 0; row < vg_padded_rows(m); row++)
+        for (uint32_t j = 0; j < vg_stride(m); j++) {
+            const int32_t w = vg_weight(blob, m, row, j);
+            if (w == least || ((j >= m->columns || row >= m->rows) && w))
                 return 0;
         }
     return 1;
@@ -151,7 +150,7 @@ static int check_header(const uint8_t *p)
     if (!n_layers || n_layers > MAX_LAYERS || !n_in || !n_out ||
         n_out > MAX_OUT)
         return VG_E_FORMAT;
-    if ((bits != 8 && bits != 16) || p[VG_AT_LAYOUT] ||
+    if ((bits != 8 && bits != 16) || p[VG_AT_LAYOUT] > VG_WORDS ||
         p[VG_AT_MODE] > VG_FINAL || p[VG_AT_X_EXP] > VG_MAX_EXP ||
         p[VG_AT_COUNT_EXP] > MAX_COUNT_EXP ||
         flags > (VG_HAS_SCALING | VG_HAS_READOUT) || get16(p + VG_AT_RESERVED))

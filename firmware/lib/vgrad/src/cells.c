@@ -211,20 +211,24 @@ enum {
     COUPLED = VG_OUTPUT_GATE | VG_RECURRENT
 };
 
+#define HAS(cell, function) (VG_HAS_CELL(VG_##cell) ? (function) : NULL)
+
 /* clang-format off */
 const vg_cell vg_cells[VG_N_CELLS] = {
     /* name                gates    reads    functions shared optional cells carry gives fields free late */
-    {"rnn_tanh",           "a",     "b",     "t",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, tanh_unit},
-    {"rnn_sigmoid",        "a",     "b",     "s",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, sigmoid_unit},
-    {"rnn_relu",           "a",     "b",     "r",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, relu_unit},
-    {"lstm97",             "ifog",  "bbbb",  "sssg",   "ifo", "fo",    "g",   "c", 'h', LSTM97,  1, 0, NULL, lstm_unit},
-    {"lstm",               "ifog",  "bbbb",  "sssg",   "ifo", "",      "g",   "c", 'h', LSTM,    0, 0, NULL, lstm_unit},
-    {"lstm_coupled",       "iog",   "bbb",   "sst",    "",    "",      "g",   "c", 'h', COUPLED, 0, 0, NULL, lstm_unit},
-    {"lstm_peephole",      "ifgo",  "ppbq",  "ssts",   "",    "",      "g",   "c", 'h', LSTM,    0, 1, peephole_between, peephole_unit},
-    {"gru",                "zrnm",  "bbxh",  "sstn",   "",    "",      "nm",  "h", 'h', RNN,     0, 2, gru_between, gru_unit},
-    {"gru_reset_before",   "zrn",   "bbs",   "sst",    "",    "",      "n",   "h", 'h', RNN,     0, 1, reset_before_between, gru_unit},
-    {"indrnn",             "a",     "d",     "r",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, relu_unit},
-    {"ugrnn",              "zn",    "bb",    "st",     "",    "",      "n",   "h", 'h', RNN,     0, 0, NULL, ugrnn_unit},
-    {"plus_rnn",           "znypu", "bbbbx", "stsrn",  "",    "",      "npu", "h", 'y', RNN,     0, 0, NULL, plus_unit},
+    {"rnn_tanh",           "a",     "b",     "t",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, HAS(RNN_TANH, tanh_unit)},
+    {"rnn_sigmoid",        "a",     "b",     "s",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, HAS(RNN_SIGMOID, sigmoid_unit)},
+    {"rnn_relu",           "a",     "b",     "r",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, HAS(RNN_RELU, relu_unit)},
+    {"lstm97",             "ifog",  "bbbb",  "sssg",   "ifo", "fo",    "g",   "c", 'h', LSTM97,  1, 0, NULL, HAS(LSTM97, lstm_unit)},
+    {"lstm",               "ifog",  "bbbb",  "sssg",   "ifo", "",      "g",   "c", 'h', LSTM,    0, 0, NULL, HAS(LSTM, lstm_unit)},
+    {"lstm_coupled",       "iog",   "bbb",   "sst",    "",    "",      "g",   "c", 'h', COUPLED, 0, 0, NULL, HAS(LSTM_COUPLED, lstm_unit)},
+    {"lstm_peephole",      "ifgo",  "ppbq",  "ssts",   "",    "",      "g",   "c", 'h', LSTM,    0, 1, HAS(LSTM_PEEPHOLE, peephole_between), HAS(LSTM_PEEPHOLE, peephole_unit)},
+    {"gru",                "zrnm",  "bbxh",  "sstn",   "",    "",      "nm",  "h", 'h', RNN,     0, 2, HAS(GRU, gru_between), HAS(GRU, gru_unit)},
+    {"gru_reset_before",   "zrn",   "bbs",   "sst",    "",    "",      "n",   "h", 'h', RNN,     0, 1, HAS(GRU_RESET_BEFORE, reset_before_between), HAS(GRU_RESET_BEFORE, gru_unit)},
+    {"indrnn",             "a",     "d",     "r",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, HAS(INDRNN, relu_unit)},
+    {"ugrnn",              "zn",    "bb",    "st",     "",    "",      "n",   "h", 'h', RNN,     0, 0, NULL, HAS(UGRNN, ugrnn_unit)},
+    {"plus_rnn",           "znypu", "bbbbx", "stsrn",  "",    "",      "npu", "h", 'y', RNN,     0, 0, NULL, HAS(PLUS_RNN, plus_unit)},
 };
 /* clang-format on */
+
+#undef HAS

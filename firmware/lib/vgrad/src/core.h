@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "fx.h"
+#include "options.h"
 #include "vgrad.h"
 
 /* For our own mistakes only; define it as assert where there is one. */
@@ -37,6 +38,12 @@ enum {
     VG_AT_FLAGS = 21,
     VG_AT_RESERVED = 22
 };
+
+/* How matrices lie in the blob. */
+typedef enum {
+    VG_ROWS, /* row by row */
+    VG_WORDS /* column by column of groups: rows that fill a word */
+} vg_layout;
 
 /* Flags of the header. */
 enum { VG_HAS_SCALING = 1, VG_HAS_READOUT = 2 };
@@ -71,7 +78,7 @@ enum { VG_COUNT_LOW = 1, VG_COUNT_HIGH = 2 };
  * Places are offsets into the blob, so that the struct, and with it an arena,
  * has one size on every machine. */
 typedef struct {
-    uint32_t weights; /* row-major, vg_stride columns apart */
+    uint32_t weights; /* as vg_weight finds them */
     uint32_t biases;  /* int32[rows]; 0: none */
     uint32_t exps;    /* the accumulator's: uint8[1], or [rows] if bits == 8 */
     uint32_t columns;
@@ -80,12 +87,34 @@ typedef struct {
     uint8_t arg_exp; /* of the result */
     uint8_t reads;   /* of a gate: its letter in the table's `reads` */
     uint8_t counts;  /* VG_COUNT_LOW, VG_COUNT_HIGH */
-    uint16_t reserved;
+    uint8_t group;   /* rows that lie side by side: 1, or in words 32 / bits */
+    uint8_t reserved;
 } vg_map;
 
 static inline uint32_t vg_stride(const vg_map *m)
 {
     return (m->columns + 3) & ~(uint32_t)3;
+}
+
+/* Rows with those that fill the last group, < 2^16 + 3. */
+static inline uint32_t vg_padded_rows(const vg_map *m)
+{
+    return (m->rows + m->group - 1u) & ~(m->group - 1u);
+}
+
+/* Weight j of a row, padding included.  In words the highest bit of every row
+ * but a group's last is flipped: BLOB.md says why. */
+static inline int32_t vg_weight(const uint8_t *blob, const vg_map *m,
+                                uint32_t row, uint32_t j)
+{
+    const uint32_t k = row & (m->group - 1u), flipped = k + 1 < m->group;
+    const size_t at = (row - k) * vg_stride(m) + j * m->group + k;
+    const uint8_t *w = blob + m->weights;
+
+    if (m->bits == 8)
+        return flipped ? w[at] - 128 : ((const int8_t *)w)[at];
+    return flipped ? ((const uint16_t *)(const void *)w)[at] - 32768
+                   : ((const int16_t *)(const void *)w)[at];
 }
 
 /* A layer: where it is in the blob and, after vg_run_init, in the arena. */
@@ -179,6 +208,7 @@ typedef struct {
     uint32_t n_half;  /* cells of the forward half before it; 0: none */
     uint8_t half_exp; /* its h_exp */
     uint8_t bits;
+    uint8_t group; /* of every map */
 } vg_walk;
 
 /* Step over count items of size bytes and the padding after them, which must
@@ -220,6 +250,38 @@ void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y);
  * one-hot x.  Leaves the gates' values in vg_run_values. */
 void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol);
 
+/* ---- words.c -------------------------------------------------------- */
+
+enum { VG_BLOCK = 512 /* columns: |w z| of int8 weights sums up to < 2^31 */ };
+
+/* z of a map in words, widened: n columns, a multiple of 4, from `from` on, in
+ * blocks of VG_BLOCK columns, each behind its sum.  Where a kernel of 16 bits
+ * asks for it, 2^15 times the sum of each two columns is behind them. */
+typedef struct {
+    uint32_t from;
+    uint32_t n;
+    int32_t z[];
+} vg_wide;
+
+/* Bytes for what a map of so many columns reads, in up to two vectors. */
+static inline uint32_t vg_wide_size(uint32_t columns, uint32_t bits)
+{
+    columns += 6;
+    columns += bits == 16 ? columns / 2 + 1 : 0;
+    return 4 * (columns + columns / VG_BLOCK + 2) +
+           2 * (uint32_t)sizeof(vg_wide);
+}
+
+/* What layer.c does with rows: the arguments of a gate, x null but for a
+ * symbol, or, l null, the logits from h and the model's x.  Returns the clamps
+ * that count. */
+uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
+                      const vg_input *x, const vg_sig *h, vg_sig *a);
+
+/* The arguments of gates n and m of a gru. */
+void vg_words_reset(const vg_run *r, const vg_layer *l, const vg_map *n,
+                    const vg_input *symbol, vg_sig *a);
+
 /* ---- run.c: what lies in a run's arena -------------------------------- */
 
 static inline const vg_readout *vg_run_readout(const vg_run *r)
@@ -240,6 +302,14 @@ static inline int32_t *vg_run_c(const vg_run *r, const vg_layer *l)
 static inline vg_sig *vg_run_signals(const vg_run *r, uint32_t at)
 {
     return (vg_sig *)(void *)(r->arena + at / 4);
+}
+
+/* Room for vg_wide, behind the logits; only where the layout is words. */
+static inline vg_wide *vg_run_wide(const vg_run *r)
+{
+    return (vg_wide *)(void *)(r->arena + (vg_run_readout(r)->logits +
+                                           2 * (size_t)r->model->n_out + 3) /
+                                              4);
 }
 
 /* r = [h; i; o], the recurrent vector. */

@@ -19,7 +19,7 @@ typedef struct {
     const void *w;       /* [rows][stride], 4-byte aligned */
     const int32_t *b;    /* [rows]; null: none */
     const uint8_t *exps; /* the sums': of 16-bit weights one, else [rows] */
-    const int16_t *z;    /* [stride], 4-byte aligned */
+    const void *z;       /* int16[stride], 4-byte aligned; of words int32 */
     uint32_t rows;
     uint32_t stride;
     int32_t arg_exp; /* of the results: 1 <= exps[] - arg_exp <= 31 */
@@ -54,6 +54,38 @@ static inline void dot_c_w8(const int8_t *w0, const int8_t *w1,
 {
     sum[0] += dot_c_row8(w0, z, n);
     sum[1] += dot_c_row8(w1, z, n);
+}
+
+/* Words (words.c): sum[] += what a group of two or four rows gives with z[n],
+ * one word a column.  The weights of every row but the last have their highest
+ * bit flipped.  n is a multiple of 4; z[-1] is the sum of z[n]. */
+
+static inline void dot_c_words16(const uint32_t *w, const int32_t *z,
+                                 uint32_t n, int64_t *sum)
+{
+    for (uint32_t j = 0; j < n; j++) {
+        sum[0] += ((int32_t)(w[j] & 0xFFFF) - 0x8000) * z[j];
+        sum[1] += ((int32_t)(w[j] >> 16 ^ 0x8000) - 0x8000) * z[j];
+    }
+}
+
+static inline void dot_c_words8(const uint32_t *w, const int32_t *z, uint32_t n,
+                                int64_t *sum)
+{
+    for (uint32_t j = 0; j < n; j++) {
+        const uint32_t v = w[j] ^ 0x80000000; /* now all are flipped */
+        for (int k = 0; k < 4; k++)
+            sum[k] += ((int32_t)(v >> 8 * k & 0xFF) - 0x80) * z[j];
+    }
+}
+
+/* A map in words, of one block of columns, by groups.  Returns how many rows,
+ * from the first on; here none, and dot_c_words16 and _8 do it. */
+static inline uint32_t dot_c_words_map(const dot_map *m, int16_t *a)
+{
+    (void)m;
+    (void)a;
+    return 0;
 }
 
 /* A whole map, a[rows] = sat16(rs(b + W z, exps[] - arg_exp)), by a kernel of

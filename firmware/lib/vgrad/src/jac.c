@@ -113,10 +113,12 @@ void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,
 {
     switch (*vg_cells[l->cell].carry) {
     case 'c':
-        vg_lstm_derive(t, l, net, left);
+        if (VG_HAS_C)
+            vg_lstm_derive(t, l, net, left);
         break;
     case 'h':
-        vg_gru_derive(t, l, net, left);
+        if (VG_HAS_H)
+            vg_gru_derive(t, l, net, left);
         break;
     default:
         rnn_derive(t, l, net, left->h1);
@@ -128,10 +130,12 @@ void vg_step_back(vg_train *t, const vg_layer *l, const vg_net *net,
 {
     switch (*vg_cells[l->cell].carry) {
     case 'c':
-        vg_lstm_back(t, l, net, left);
+        if (VG_HAS_C)
+            vg_lstm_back(t, l, net, left);
         break;
     case 'h':
-        vg_gru_back(t, l, net, left);
+        if (VG_HAS_H)
+            vg_gru_back(t, l, net, left);
         break;
     default:
         rnn_back(t, l, net, left->h1);

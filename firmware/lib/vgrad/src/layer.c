@@ -1,4 +1,6 @@
-/* layer.c - what is the same for every cell: affine maps, and the readout. */
+/* layer.c - what is the same for every cell: affine maps, and the readout.
+ * words.c has the maps of the other layout.
+ */
 #include <string.h>
 
 #include "core.h"
@@ -261,9 +263,12 @@ static uint32_t gate_step(const vg_run *r, const vg_layer *l,
     const vg_sig *z = vg_run_signals(r, l->z);
 
     if (gate->reads == 'x' && l->cell == VG_GRU) { /* with the next one */
-        gru_with_reset(r, l, gate, symbol, a);
+        (gate->group > 1 ? vg_words_reset : gru_with_reset)(r, l, gate, symbol,
+                                                            a);
         return 0;
     }
+    if (gate->group > 1)
+        return vg_words_map(r, l, gate, symbol, NULL, a);
     if (symbol || (gate->reads != 'b' && gate->reads != 'x'))
         return gate_in_pieces(r, l, gate, symbol, a);
     affine_whole(r->model->blob, gate, z, a);
@@ -308,19 +313,13 @@ static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
     }
 }
 
-void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
+static VG_APART uint32_t readout_map(const vg_run *r, const vg_sig *h,
+                                     const vg_input *x, vg_sig *logits)
 {
     const vg_readout *out = vg_run_readout(r);
-    const uint32_t n = out->map.rows;
-    vg_sig *logits = vg_run_signals(r, out->logits);
     sources s;
     int whole;
 
-    if (!n) { /* none: y = h */
-        memcpy(logits, h, 2 * (size_t)r->model->n_out);
-        memcpy(y, h, 2 * (size_t)r->model->n_out);
-        return;
-    }
     memset(&s, 0, sizeof s);
     s.blob = r->model->blob;
     s.z1 = h;
@@ -333,8 +332,23 @@ void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
     whole = !s.n2 && !((uintptr_t)h & 3) && !(out->n_h & 3);
     if (whole)
         affine_whole(s.blob, &out->map, h, logits);
-    if (!whole || out->map.counts)
-        r->saturated += affine(&out->map, &s, whole, logits);
+    return !whole || out->map.counts ? affine(&out->map, &s, whole, logits) : 0;
+}
+
+void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
+{
+    const vg_readout *out = vg_run_readout(r);
+    const uint32_t n = out->map.rows;
+    vg_sig *logits = vg_run_signals(r, out->logits);
+
+    if (!n) { /* none: y = h */
+        memcpy(logits, h, 2 * (size_t)r->model->n_out);
+        memcpy(y, h, 2 * (size_t)r->model->n_out);
+        return;
+    }
+    r->saturated += out->map.group > 1
+                        ? vg_words_map(r, NULL, &out->map, x, h, logits)
+                        : readout_map(r, h, x, logits);
     switch (out->output) {
     case VG_LOGISTIC:
         for (uint32_t j = 0; j < n; j++)

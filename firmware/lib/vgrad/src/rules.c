@@ -91,10 +91,10 @@ int64_t vg_change(const vg_updating *u, int32_t g, int32_t *moment, int n,
     const vg_learn *learn = &u->t->learn;
     int32_t v = clipped(&u->clip, g), s;
 
-    if (learn->rule == VG_RMSPROP)
+    if (VG_HAS_RULE(VG_RMSPROP) && learn->rule == VG_RMSPROP)
         v = normalized(learn, moment, v);
     s = step_of(u, v, n, index);
-    if (learn->rule != VG_MOMENTUM)
+    if (!VG_HAS_RULE(VG_MOMENTUM) || learn->rule != VG_MOMENTUM)
         return s;
     *moment = fx_sat31((int64_t)decayed(learn, *moment) + s);
     return learn->flags & VG_NESTEROV ? (int64_t)decayed(learn, *moment) + s

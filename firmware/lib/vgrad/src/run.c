@@ -2,7 +2,7 @@
  *
  * The arena: vg_readout, vg_layer[n_layers], then for each layer c and
  * z = [x; r], then the gates' values with what may
- * lie behind them, and the logits.
+ * lie behind them, the logits, and in the layout words room for a vg_wide.
  */
 #include <string.h>
 
@@ -20,13 +20,14 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
 {
     uint32_t end =
         (uint32_t)(sizeof(vg_readout) + m->n_layers * sizeof(vg_layer));
-    uint32_t most = 0;
+    uint32_t most = 0, widest = 0;
     vg_walk w = vg_walk_start(m);
     vg_readout r;
 
     memset(&r, 0, sizeof r);
     for (uint32_t k = 0; k < m->n_layers; k++) {
         vg_layer l;
+        uint32_t columns;
         (void)vg_walk_layer(&w, &l);
         l.c = end;
         end += 4 * l.n_c;
@@ -34,17 +35,23 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
         end += 2 * round4(l.n_in + l.n_r); /* as rows are padded */
         if (l.rows + vg_n_extra(&l) > most)
             most = l.rows + vg_n_extra(&l);
+        columns = l.n_in + (l.n_z - l.n_in > l.n ? l.n_z - l.n_in : l.n) + 1;
+        if (columns > widest)
+            widest = columns;
         if (layers)
             layers[k] = l;
     }
     if (vg_has_readout(m))
         (void)vg_walk_readout(&w, m, &r);
+    if (r.map.columns > widest)
+        widest = r.map.columns;
     r.a = end;
     end += round4(2 * most);
     r.logits = end;
     if (readout)
         *readout = r;
-    return end + round4(2 * (uint32_t)m->n_out);
+    end += round4(2 * (uint32_t)m->n_out);
+    return w.group > 1 ? end + vg_wide_size(widest, w.bits) : end;
 }
 
 int32_t vg_run_size(const vg_model *m)

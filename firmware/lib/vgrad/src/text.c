@@ -22,6 +22,8 @@ const char *vg_err_text(int err)
         return "a state of another model, or damaged";
     case VG_E_FLASH:
         return "the flash failed, or kept other bytes than were written";
+    case VG_E_LAYOUT:
+        return "learning takes weights in the layout rows alone: convert";
     default:
         return err < 0 ? "unknown error" : "no error";
     }

@@ -10,7 +10,7 @@
 static const vg_sig *forward(vg_train *t, const vg_input *x)
 {
     const vg_layer *l = vg_run_layers(&t->run);
-    const int tape = t->learn.method == VG_TBPTT;
+    const int tape = vg_is_tbptt(t);
     const vg_sig *values = vg_run_values(&t->run);
     const vg_sig *in = x->x;
 
@@ -66,7 +66,7 @@ static int due(vg_train *t)
     p->now.pending = p->now.hot = 0;
     if (!hot)
         return 0;
-    if (t->learn.method == VG_TBPTT)
+    if (vg_is_tbptt(t))
         vg_tbptt_flow(t);
     vg_update(t);
     return 1;
@@ -91,7 +91,7 @@ static int train_step(vg_train *t, const vg_input *x, const vg_sig *target,
         dh = through_readout(t, h, x);
         p->now.hot = 1;
     }
-    if (t->learn.method == VG_TBPTT)
+    if (vg_is_tbptt(t))
         vg_tbptt_step(t, x, dh);
     else if (dh)
         vg_rtrl97_step(t, x, dh);
@@ -182,7 +182,7 @@ int vg_train_end(vg_train *t)
         return VG_E_ARG;
     p = vg_plan_of(t);
     changed = p->now.pending ? due(t) : 0;
-    if (t->learn.method == VG_RTRL97)
+    if (!vg_is_tbptt(t))
         vg_rtrl97_reset(t);
     p->now.tape_at = p->now.tape_len = 0;
     vg_run_reset(&t->run);

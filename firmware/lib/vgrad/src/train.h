@@ -120,6 +120,13 @@ void vg_note(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n,
 /* Forget such a list. */
 void vg_forget(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n);
 
+/* TBPTT or RTRL97?  A constant where only one is compiled in. */
+static inline int vg_is_tbptt(const vg_train *t)
+{
+    return VG_HAS_METHOD(VG_TBPTT) &&
+           (!VG_HAS_METHOD(VG_RTRL97) || t->learn.method == VG_TBPTT);
+}
+
 /* ---- tbptt.c, tbptt_gradient.c, rtrl97.c
  * ------------------------------------------------ */
 

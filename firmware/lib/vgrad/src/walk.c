@@ -28,6 +28,7 @@ vg_walk vg_walk_start(const vg_model *m)
     w.n_half = 0;
     w.half_exp = 0;
     w.bits = m->blob[VG_AT_BITS];
+    w.group = m->blob[VG_AT_LAYOUT] == VG_WORDS ? (uint8_t)(32 / w.bits) : 1;
     return w;
 }
 
@@ -53,6 +54,7 @@ static void size_map(const vg_walk *w, vg_map *m, uint32_t rows,
 {
     memset(m, 0, sizeof *m);
     m->bits = w->bits;
+    m->group = w->group;
     m->rows = (uint16_t)rows;
     m->columns = columns;
 }
@@ -71,7 +73,7 @@ static int read_maps(vg_walk *w, vg_map *m, uint32_t n)
 
     for (uint32_t k = 0; k < n; k++) {
         exps += n_exps(&m[k]);
-        weights += (uint64_t)m[k].rows * vg_stride(&m[k]);
+        weights += (uint64_t)vg_padded_rows(&m[k]) * vg_stride(&m[k]);
     }
     if ((err = vg_walk_skip(w, exps, 1, &exps_at)) != 0 ||
         (err = vg_walk_skip(w, weights, w->bits / 8u, &weights_at)) != 0)
@@ -80,7 +82,7 @@ static int read_maps(vg_walk *w, vg_map *m, uint32_t n)
         m->exps = exps_at;
         m->weights = weights_at;
         exps_at += n_exps(m);
-        weights_at += m->rows * vg_stride(m) * (w->bits / 8u);
+        weights_at += vg_padded_rows(m) * vg_stride(m) * (w->bits / 8u);
     }
     return VG_OK;
 }
@@ -140,7 +142,8 @@ static int read_head(const vg_walk *w, const uint8_t *p, vg_layer *l)
 {
     const vg_cell *cell;
 
-    if (p[0] >= VG_N_CELLS || p[2] > 7 || get16(p + 10) > VG_HALF_REVERSE)
+    if (p[0] >= VG_N_CELLS || !VG_HAS_CELL(p[0]) || p[2] > 7 ||
+        get16(p + 10) > VG_HALF_REVERSE)
         return VG_E_FORMAT;
     cell = &vg_cells[p[0]];
     memset(l, 0, sizeof *l);

@@ -1,0 +1,148 @@
+/* dot_m0_words8.h - maps in words of 8-bit weights on cores with a product of
+ * 32 bits alone: 512 columns of int8 times int16 sum up to less than 2^31.
+ *
+ *     r0 w   r1 z   r2-r7 data   r8-r11 a sum of each row   r12 the end of z
+ */
+#ifndef VG_DOT_M0_WORDS8_H
+#define VG_DOT_M0_WORDS8_H
+
+#include "dot_m0_words16.h"
+
+/* r8..r11 += (W >> 8 k) z. */
+#define DOT_M0_WORD8(w, z)                                                     \
+    "asrs r4, " w ", #24\n\t"                                                  \
+    "muls r4, " z "\n\t"                                                       \
+    "add r11, r4\n\t"                                                          \
+    "asrs r4, " w ", #16\n\t"                                                  \
+    "muls r4, " z "\n\t"                                                       \
+    "add r10, r4\n\t"                                                          \
+    "asrs r4, " w ", #8\n\t"                                                   \
+    "muls r4, " z "\n\t"                                                       \
+    "add r9, r4\n\t"                                                           \
+    "muls " w ", " z "\n\t"                                                    \
+    "add r8, " w "\n\t"
+#define DOT_M0_TWO8                                                            \
+    "ldmia r0!, {r2, r3}\n\t"                                                  \
+    "ldmia r1!, {r5, r6}\n\t" DOT_M0_WORD8("r2", "r5")                         \
+        DOT_M0_WORD8("r3", "r6")
+
+/* r2..r5: the rows' sums.  What r8..r11 start from makes each a row's when 2^8
+ * times the next one are taken away. */
+#define DOT_M0_LOOP8                                                           \
+    "subs r1, #4\n\t"                                                          \
+    "ldmia r1!, {r4}\n\t"                                                      \
+    "lsls r4, r4, #7\n\t"                                                      \
+    "rsbs r4, r4, #0\n\t"                                                      \
+    "mov r10, r4\n\t"                                                          \
+    "lsls r5, r4, #8\n\t"                                                      \
+    "adds r5, r4\n\t"                                                          \
+    "mov r9, r5\n\t"                                                           \
+    "lsls r5, r5, #8\n\t"                                                      \
+    "adds r5, r4\n\t"                                                          \
+    "mov r8, r5\n\t"                                                           \
+    "movs r5, #0\n\t"                                                          \
+    "mov r11, r5\n"                                                            \
+    "2:\n\t" DOT_M0_TWO8 DOT_M0_TWO8 "cmp r1, r12\n\t"                         \
+    "bne 2b\n\t"                                                               \
+    "mov r2, r8\n\t"                                                           \
+    "mov r3, r9\n\t"                                                           \
+    "mov r4, r10\n\t"                                                          \
+    "mov r5, r11\n\t"                                                          \
+    "lsls r6, r3, #8\n\t"                                                      \
+    "subs r2, r6\n\t"                                                          \
+    "lsls r6, r4, #8\n\t"                                                      \
+    "subs r3, r6\n\t"                                                          \
+    "lsls r6, r5, #8\n\t"                                                      \
+    "subs r4, r6\n\t"
+
+#define DOT_M0_SUM8(sum)                                                       \
+    "asrs r7, " sum ", #31\n\t"                                                \
+    "ldr r6, [r1]\n\t"                                                         \
+    "ldr r0, [r1, #4]\n\t"                                                     \
+    "adds r6, " sum "\n\t"                                                     \
+    "adcs r7, r0\n\t"                                                          \
+    "stmia r1!, {r6, r7}\n\t"
+
+/* sum[4] += what a group gives with z. */
+static __attribute__((naked, noinline)) void
+dot_m0_group8(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
+              DOT_M0_IS(const int32_t *, z_end), DOT_M0_IS(int64_t *, sum))
+{
+    __asm__ volatile(DOT_M0_BEGIN DOT_M0_LOOP8 "ldr r1, [sp, #4]\n\t" /**/
+                     DOT_M0_SUM8("r2") DOT_M0_SUM8("r3") DOT_M0_SUM8("r4")
+                         DOT_M0_SUM8("r5") DOT_M0_END);
+}
+
+#define DOT_M0_EXPS "[sp, #56]"
+#define DOT_M0_ARG_EXP "[sp, #60]"
+
+/* Row k, whose sum is there: bias at r9, exponent at r10, arg_exp in r11. */
+#define DOT_M0_ROW8(sum, k4, k, k2)                                            \
+    "asrs r0, " sum ", #31\n\t"                                                \
+    "mov r1, r9\n\t"                                                           \
+    "ldr r6, [r1, #" k4 "]\n\t"                                                \
+    "asrs r7, r6, #31\n\t"                                                     \
+    "adds " sum ", r6\n\t"                                                     \
+    "adcs r0, r7\n\t"                                                          \
+    "mov r1, r10\n\t"                                                          \
+    "ldrb r6, [r1, #" k "]\n\t"                                                \
+    "mov r1, r11\n\t"                                                          \
+    "subs r6, r1\n\t"                                                          \
+    "movs r7, #32\n\t"                                                         \
+    "subs r7, r6\n\t" DOT_M0_ROUND(sum, "r0", "r6",                            \
+                                   "r7") "ldr r1, " DOT_M0_A "\n\t"            \
+                                         "strh " sum ", [r1, #" k2 "]\n\t"
+
+/* The results of groups from w on, up to a_end. */
+static __attribute__((naked, noinline)) void
+dot_m0_groups8(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
+               DOT_M0_IS(const int32_t *, z_end), DOT_M0_IS(const int32_t *, b),
+               DOT_M0_IS(int16_t *, a), DOT_M0_IS(const int16_t *, a_end),
+               DOT_M0_IS(uint32_t, b_step), DOT_M0_IS(const uint8_t *, exps),
+               DOT_M0_IS(int32_t, arg_exp))
+{
+    __asm__ volatile(DOT_M0_BEGIN DOT_M0_LOOP8 "ldr r6, " DOT_M0_EXPS "\n\t"
+                                               "mov r8, r0\n\t"
+                                               "mov r10, r6\n\t"
+                                               "adds r6, #4\n\t"
+                                               "str r6, " DOT_M0_EXPS "\n\t"
+                                               "ldr r6, " DOT_M0_B "\n\t"
+                                               "mov r9, r6\n\t"
+                                               "ldr r7, " DOT_M0_B_STEP "\n\t"
+                                               "adds r6, r7\n\t"
+                                               "str r6, " DOT_M0_B "\n\t"
+                                               "ldr r6, " DOT_M0_ARG_EXP "\n\t"
+                                               "mov r11, r6\n\t" /**/
+                     DOT_M0_ROW8("r2", "0", "0", "0")
+                         DOT_M0_ROW8("r3", "4", "1", "2")
+                             DOT_M0_ROW8("r4", "8", "2", "4")
+                                 DOT_M0_ROW8("r5", "12", "3", "6") /**/
+                     "adds r1, #8\n\t"
+                     "str r1, " DOT_M0_A "\n\t"
+                     "mov r0, r8\n\t"
+                     "ldr r6, " DOT_M0_A_END "\n\t"
+                     "cmp r1, r6\n\t"
+                     "beq 5f\n\t"
+                     "b 1b\n"
+                     "5:\n\t" DOT_M0_END);
+}
+
+static inline void dot_m0_words8(const uint32_t *w, const int32_t *z,
+                                 uint32_t n, int64_t *sum)
+{
+    dot_m0_group8(w, z, z + n, sum);
+}
+
+/* |W z + b| < 2^32, so that a shift of 1 leaves 32 bits. */
+static inline uint32_t dot_m0_words_map8(const dot_map *m, int16_t *a)
+{
+    const uint32_t rows = m->rows & ~3u;
+    const int32_t *z = m->z;
+
+    if (rows)
+        dot_m0_groups8(m->w, z, z + m->stride, m->b ? m->b : dot_m0_none, a,
+                       a + rows, m->b ? 16 : 0, m->exps, m->arg_exp);
+    return rows;
+}
+
+#endif

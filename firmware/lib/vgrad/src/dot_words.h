@@ -1,0 +1,32 @@
+/* dot_words.h - the kernels of this machine for maps in words, as dot.h has
+ * those for rows.  Cores with the DSP extension want rows, and have none.
+ */
+#ifndef VG_DOT_WORDS_H
+#define VG_DOT_WORDS_H
+
+#include "dot_c.h"
+
+#if defined(__thumb2__) && !defined(__ARM_FEATURE_DSP) && !defined(VG_PORTABLE)
+#include "dot_mul_words8.h"
+#define DOT_WORDS16 dot_mul_words16
+#define DOT_WORDS8 dot_mul_words8
+#define DOT_WORDS_MAP16 dot_mul_words_map16
+#define DOT_WORDS_MAP8 dot_mul_words_map8
+#define DOT_PAIRS 0
+#elif defined(__thumb__) && !defined(__thumb2__) &&                            \
+    __ARM_ARCH_PROFILE == 'M' && !defined(VG_PORTABLE)
+#include "dot_m0_words8.h"
+#define DOT_WORDS16 dot_m0_words16
+#define DOT_WORDS8 dot_m0_words8
+#define DOT_WORDS_MAP16 dot_m0_words_map16
+#define DOT_WORDS_MAP8 dot_m0_words_map8
+#define DOT_PAIRS 1 /* 2^15 times the sum of two columns behind them */
+#else
+#define DOT_WORDS16 dot_c_words16
+#define DOT_WORDS8 dot_c_words8
+#define DOT_WORDS_MAP16 dot_c_words_map
+#define DOT_WORDS_MAP8 dot_c_words_map
+#define DOT_PAIRS 0
+#endif
+
+#endif
