@@ -32,7 +32,7 @@ _ROM_SIZE, _RAM_SIZE, _HEAP_SIZE = 0x0020_0000, 0x0040_0000, 0x0400_0000  # byte
 _IMAGE = 0x1_0000  # from the ROM's begin
 _PAINTED = 0x1_0000  # bytes of the stack
 _SECONDS = 120
-_KEPT = 32  # images
+_KEPT = 512  # images
 _PAINT = 0xA5
 
 

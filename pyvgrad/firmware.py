@@ -37,6 +37,7 @@ RUNNING = {
     "text",
     "walk",
     "whole",
+    "words",
 }  # objects of C
 PLATFORMIO_SETTINGS = {
     "PLATFORMIO_CORE_DIR": str(ROOT / ".platformio"),

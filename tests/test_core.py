@@ -149,16 +149,16 @@ def test_rounding_and_clamping_are_exact_around_every_power_of_two(tmp_path):
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda p: p.name)
 def test_source_includes_only_four_standard_headers_and_its_own(path):
     source = path.read_text()
-    standard = set(re.findall(r"^\s*#\s*include\s*<(.*)>", source, re.M))
-    own = set(re.findall(r'^\s*#\s*include\s*"(.*)"', source, re.M))
-    named = len(standard)
+    brackets = re.findall(r"^\s*#\s*include\s*<(.*)>", source, re.M)
+    quotes = re.findall(r'^\s*#\s*include\s*"(.*)"', source, re.M)
+    standard, own = set(brackets), set(quotes)
     vectors = {"arm_mve.h", "arm_neon.h", "emmintrin.h", "immintrin.h"}
     if path.name.startswith(("dot_", "point_")):
         assert len(standard & vectors) <= 1
         standard -= vectors
     assert standard <= {"stdint.h", "stddef.h", "limits.h", "string.h"}
     assert {Path(name).name for name in own} <= {p.name for p in HEADERS}
-    assert source.count("#include") == named + len(own)
+    assert source.count("#include") == len(brackets) + len(quotes)
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *HEADERS], ids=lambda p: p.name)

@@ -102,7 +102,7 @@ def test_costs_are_measured(on):
         sizes = device.sizes()
         assert device.arena_bytes % 4 == 0
     assert sizes["library_ram"] == 0
-    assert 2000 < sizes["library_flash"] < sizes["flash"] < 64 << 10
+    assert 2000 < sizes["library_flash"] < sizes["flash"] < 96 << 10
     assert sizes["ram"] < 2048
 
 

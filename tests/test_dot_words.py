@@ -5,10 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
-from test_dot import BOUNDS, Map, OnCore, OnHost, rounded
+from test_dot import BOUNDS, Map, OnHost, rounded
 
 from pyvgrad.blob_format import Packing
-from pyvgrad.emulated import LIB
+from pyvgrad.emulated import LIB, Emulator, build
 
 # Of 16 and 8 bits: the headers, and on which cores they run.
 KERNELS = {
@@ -66,9 +66,10 @@ class Kernel:
         portable = "#define PORTABLE\n" if name == "c" else ""
         source.write_text(portable + CODE.format(name, KERNELS[name][0]))
         if core == "host":
-            self.host = OnHost(source, folder).code
+            self.host = OnHost(source, folder, ()).code
         else:
-            self.chip = OnCore(source, core, (f"-I{LIB / 'src'}",)).chip
+            flags = (f"-I{LIB / 'src'}",)
+            self.chip = Emulator(build(core, [source], flags), core)
             self.room = self.chip.place(1 << 16)
 
     def place(self, *parts):

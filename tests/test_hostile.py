@@ -608,7 +608,9 @@ def fuzz(place, main, seeds, runs, **options):
     corpus.mkdir()
     for name, data in seeds.items():
         (corpus / name).write_bytes(data)
+    # A process begins with the peak of the one that forked it: pytest's is large.
     stated = {"runs": runs, "seed": 1, "artifact_prefix": f"{place}/", **options}
+    stated["rss_limit_mb"] = 1 << 14
     done = subprocess.run(
         [program, *(f"-{key}={value}" for key, value in stated.items()), corpus],
         capture_output=True,

@@ -255,7 +255,7 @@ def broken_core(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("broken")
     lib = Path(shutil.copytree(LIB, folder / "vgrad"))
-    source = lib / "src" / "update.c"
+    source = lib / "src" / "rules.c"
     text = source.read_text()
     begin = text.index("static int32_t decayed(")
     body = text[begin : text.index("}", begin)]

@@ -90,6 +90,12 @@ static inline int32_t fx_times(int32_t a, int32_t b, int n)
     return (int32_t)fx_rs31(fx_product(a, b), n);
 }
 
+/* a - b, of states: any number where a damaged one does not fit. */
+static inline int32_t fx_minus(int32_t a, int32_t b)
+{
+    return (int32_t)((uint32_t)a - (uint32_t)b);
+}
+
 /* rs for n >= 0: rs(x, 0) = x, and 0 for n > 62. */
 static inline int64_t fx_round(int64_t x, int n)
 {

@@ -18,7 +18,8 @@ static void c_derive(vg_train *t, const vg_layer *l, const vg_net *net,
 
     for (uint32_t u = 0; u < l->n; u++) {
         const int32_t z = left->values[u];
-        by_z[u] = fx_times31(vg_logistic_q28(z), left->c0[u] - 64 * n[u], 24);
+        by_z[u] = fx_times31(vg_logistic_q28(z),
+                             fx_minus(left->c0[u], 64 * n[u]), 24);
         by_n[u] = fx_times(VG_ONE - z, ONE_Q28 - n[u] * n[u], 18);
     }
 }

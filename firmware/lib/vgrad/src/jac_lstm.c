@@ -44,7 +44,7 @@ static int32_t c_derivative(const vg_layer *l, char letter,
     const int32_t g = v->g[u];
 
     if (letter == 'i' && l->cell == VG_LSTM_COUPLED)
-        return fx_times31(vg_logistic_q28(v->i[b]), 64 * g - c0, 24);
+        return fx_times31(vg_logistic_q28(v->i[b]), fx_minus(64 * g, c0), 24);
     if (letter == 'i') {
         const int twice = (l->fields & VG_G_MASK) == VG_G_4S2;
         return fx_times(vg_logistic_q28(v->i[b]), g * (1 + twice), 18);
