@@ -17,7 +17,11 @@ linked, sizes = load("linked"), load("sizes")
 FOLDER = Path(__file__).parents[1] / "docs" / "results"
 RECORDED = json.loads((FOLDER / sizes.FIGURES).read_text("utf-8"))
 TOLERANCE = 0.02  # of a recorded figure
-BUILDS = [("m0", "-Os", "small"), ("m4", "-O2", "full")]
+BUILDS = [
+    ("m0", "-Os", "small", "all"),
+    ("m4", "-O2", "full", "all"),
+    ("m4", "-Os", "small", "lstm"),
+]
 
 needs_arm = pytest.mark.skipif(
     not shutil.which(linked.ARM + "gcc"), reason="arm-none-eabi-gcc is not installed"
@@ -26,10 +30,10 @@ needs_arm = pytest.mark.skipif(
 
 @pytest.fixture(scope="module", params=BUILDS, ids="".join)
 def build(request, tmp_path_factory):
-    """(core, optimization, tables), and the programs linked of that build."""
-    core, optimization, tables = request.param
+    """What BUILDS says, and the programs linked of that build."""
+    core, optimization, tables, built = request.param
     place = tmp_path_factory.mktemp(core)
-    flags = [optimization, *sizes.TABLES[tables]]
+    flags = [optimization, *sizes.TABLES[tables], *sizes.BUILT[built]]
     library = linked.compile_library(place, core, flags)
     return request.param, {
         name: linked.Program(library, place / f"{name}.elf", calls)
@@ -57,17 +61,19 @@ def test_a_program_that_only_runs_links_nothing_of_learning(build):
     _, programs = build
     learning = only_for_learning(programs["run"].library)
     assert {"tbptt", "rtrl97", "update", "gradient", "train"} <= set(learning)
-    assert all(learning.values())
+    assert all(learning.values()) or build[0][-1] != "all"
     names = set().union(*learning.values())
     assert names & programs["run"].names == set()
 
 
 @needs_arm
-def test_a_program_that_learns_links_both_methods_and_the_update(build):
-    _, programs = build
+def test_a_program_that_learns_links_the_methods_of_its_build_and_the_update(build):
+    key, programs = build
     learning = only_for_learning(programs["learn"].library)
-    for source in ("tbptt", "rtrl97", "update", "gradient", "train"):
+    for source in ("tbptt", "update", "gradient", "train"):
         assert learning[source] & programs["learn"].names, source
+    rtrl97 = learning["rtrl97"] & programs["learn"].names
+    assert bool(rtrl97) == (key[-1] == "all")
 
 
 @needs_arm
@@ -78,7 +84,7 @@ def test_nothing_writable_is_linked(build):
 
 
 @needs_arm
-@pytest.mark.parametrize("build", BUILDS[1:], ids="".join, indirect=True)
+@pytest.mark.parametrize("build", BUILDS[1:2], ids="".join, indirect=True)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "lstm97"])
 def test_no_step_of_the_emulated_core_goes_deeper_than_the_call_graph(build, cell):
     (core, *_), programs = build  # of -O2 and full tables, as the emulated core
@@ -110,7 +116,7 @@ def test_flash_and_stack_are_within_2_percent_of_the_recorded_figures(build):
     recorded = {
         row["program"]: row
         for row in RECORDED["programs"]
-        if (row["on"], row["optimization"], row["tables"]) == key
+        if (row["on"], row["optimization"], row["tables"], row["built"]) == key
     }
     for name, calls in sizes.PROGRAMS.items():
         row, program = recorded[name], programs[name]
@@ -131,8 +137,9 @@ def test_arenas_are_the_recorded_ones():
 
 def test_the_page_is_made_of_the_recorded_figures():
     assert (FOLDER / "sizes.md").read_text("utf-8") == sizes.page(RECORDED)
-    keys = {(r["on"], r["optimization"], r["tables"]) for r in RECORDED["programs"]}
-    assert len(keys) == len(linked.CORES) * 4
+    by = ("on", "optimization", "tables", "built")
+    keys = {tuple(r[name] for name in by) for r in RECORDED["programs"]}
+    assert len(keys) == len(linked.CORES) * 8
     assert len(RECORDED["programs"]) == 2 * len(keys)
 
 
@@ -142,11 +149,15 @@ def test_json_is_one_object_of_the_cores_asked_for(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["sizes.py", "--on", "m3", "--json"])
     assert sizes.main() == 0
     rows = json.loads(capsys.readouterr().out)["programs"]
-    flash = {(r["tables"], r["program"]): r["flash_bytes"] for r in rows}
+    by = ("tables", "built", "program")
+    flash = {tuple(r[name] for name in by): r["flash_bytes"] for r in rows}
     assert {row["on"] for row in rows} == {"m3"}
-    assert len(flash) == len(rows) == 4
+    assert len(flash) == len(rows) == 8
     for program in sizes.PROGRAMS:
-        assert flash["small", program] < flash["full", program]
+        for built in sizes.BUILT:
+            assert flash["small", built, program] < flash["full", built, program]
+        for tables in sizes.TABLES:
+            assert flash[tables, "lstm", program] < flash[tables, "all", program]
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ class Program:
             if match := re.match(r"[0-9a-f]+ <(.+)>:$", line):
                 here = match[1]
                 graph.setdefault(here, set())
-            elif match := re.search(r"\t(b\S*)\t.*<([^+>]+)>", line):
+            elif match := re.search(r"\t(b\S*)\t.*<([^+>-]+)>", line):
                 if match[1] in ("bl", "blx") or match[2] != here:
                     graph[here].add(match[2])
             elif re.search(r"\tblx?\tr\d|\tbx\t(r\d|ip)", line):

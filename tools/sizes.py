@@ -2,9 +2,10 @@
 
     .venv/bin/python tools/sizes.py [--json] [--on m0,m4] [-o docs/results]
 
-Flash and stack are of two programs, by core, optimization and tables: one that only
-runs a model, one that also learns. The stack is the deepest way through the call
-graph, with what libgcc and libc take. -o writes the page and its figures.
+Flash and stack are of two programs, by core, optimization, tables and what the build
+has in it: one that only runs a model, one that also learns. The stack is the deepest
+way through the call graph, with what libgcc and libc take. -o writes the page and its
+figures.
 """
 
 import argparse
@@ -33,16 +34,23 @@ PROGRAMS = {"run": RUNS, "learn": LEARNS}
 STEPS = {"run": ("vg_run_step",), "learn": ("vg_train_step", "vg_train_end")}
 OPTIMIZATIONS = ("-O2", "-Os")
 TABLES = {"full": (), "small": ("-DVG_SMALL_TABLES",)}
+BUILT = {
+    "all": (),
+    "lstm": ("-DVG_CELLS=16", "-DVG_METHODS=1", "-DVG_RULES=1"),  # TBPTT, SGD
+}
 FIGURES = "sizes.json"
 COMMAND = ".venv/bin/python tools/sizes.py -o docs/results"
 
 
-def measure(core: str, optimization: str, tables: str) -> list[dict[str, Any]]:
+def measure(
+    core: str, optimization: str, tables: str, built: str
+) -> list[dict[str, Any]]:
     """Compile the core once, link each program: a row for each."""
+    flags = [optimization, *TABLES[tables], *BUILT[built]]
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        library = linked.compile_library(place, core, [optimization, *TABLES[tables]])
+        library = linked.compile_library(place, core, flags)
         for name, calls in PROGRAMS.items():
             program = linked.Program(library, place / f"{name}.elf", calls)
             rows.append(
@@ -50,6 +58,7 @@ def measure(core: str, optimization: str, tables: str) -> list[dict[str, Any]]:
                     "on": core,
                     "optimization": optimization,
                     "tables": tables,
+                    "built": built,
                     "program": name,
                     "flash_bytes": program.flash(),
                     "step_stack_bytes": max(map(program.depth, STEPS[name])),
@@ -61,7 +70,7 @@ def measure(core: str, optimization: str, tables: str) -> list[dict[str, Any]]:
 
 def programs(cores: list[str]) -> list[dict[str, Any]]:
     """The rows of all builds, two at a time."""
-    builds = product(cores, OPTIMIZATIONS, TABLES)
+    builds = product(cores, OPTIMIZATIONS, TABLES, BUILT)
     with ThreadPoolExecutor(max_workers=2) as pool:
         return [row for rows in pool.map(lambda b: measure(*b), builds) for row in rows]
 
@@ -98,12 +107,21 @@ def figures(cores: list[str]) -> dict[str, Any]:
 
 
 def program_rows(found: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: a core, an optimization and tables a row."""
-    head = ["core", "gcc", "tables", "flash: run", "learn", "stack: a step", "all"]
+    """Head and rows: a core, an optimization, tables and what is built a row."""
+    head = [
+        "core",
+        "gcc",
+        "tables",
+        "built",
+        "flash: run",
+        "learn",
+        "stack: a step",
+        "all",
+    ]
     head += ["stack learning: a step", "all"]
     by_build: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
     for row in found:
-        build = row["on"], row["optimization"], row["tables"]
+        build = row["on"], row["optimization"], row["tables"], row["built"]
         by_build.setdefault(build, {})[row["program"]] = row
     rows = []
     for build, of in by_build.items():
@@ -142,8 +160,10 @@ def page(found: dict[str, Any]) -> str:
             "it takes from libgcc and libc, linked with `--gc-sections` by itself. "
             f"*run* calls {', '.join(f'`{c}`' for c in RUNS)}; *learn* also "
             f"{', '.join(f'`{c}`' for c in LEARNS[len(RUNS) :])}, which bring both "
-            "methods. Every cell is in both: which one runs is in the blob. A program "
-            "that only runs links nothing of learning (`tests/test_sizes.py`).",
+            "methods. Built with *all*, every cell, method and rule is in: which one "
+            f"runs is in the blob. Built for *lstm* with `{' '.join(BUILT['lstm'])}` "
+            "there are that cell, TBPTT and SGD alone. A program that only runs links "
+            "nothing of learning (`tests/test_sizes.py`).",
             "",
             "Stack is the deepest way through the call graph, by `-fstack-usage` and "
             "the linked program: of a step, and of all the calls, where opening a "
@@ -175,12 +195,12 @@ def as_json(found: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def aligned(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of a table for a terminal, numbers to the right."""
+def aligned(left: int, head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a table for a terminal; from column ``left`` on, to the right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     return [
         "  ".join(
-            text.ljust(width) if k < 3 else text.rjust(width)
+            text.ljust(width) if k < left else text.rjust(width)
             for k, (text, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in (head, *rows)
@@ -203,8 +223,8 @@ def main() -> int:
     if asked.json:
         print(as_json(found), end="")
     else:
-        print(*aligned(*program_rows(found["programs"])), "", sep="\n")
-        print(*aligned(*arena_rows(found["arenas"])), sep="\n")
+        print(*aligned(4, *program_rows(found["programs"])), "", sep="\n")
+        print(*aligned(3, *arena_rows(found["arenas"])), sep="\n")
     if asked.folder:
         make_folder(asked.folder)
         write_bytes(asked.folder / "sizes.md", page(found).encode())
