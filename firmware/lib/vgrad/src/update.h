@@ -30,7 +30,7 @@ static inline int vg_bits(uint64_t x)
     int n = 0;
 
     for (int step = 32; step; step /= 2) {
-        const int more = x >> step ? step : 0;
+        const int more = (x >> step) ? step : 0;
         x >>= more;
         n += more;
     }
