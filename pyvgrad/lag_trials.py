@@ -73,6 +73,12 @@ def fresh(task: IntTask, per_chunk: int) -> Deal:
 # ---- trials ----------------------------------------------------------------
 
 
+def _trials(shape: Shape, rate: float, seeds: Sequence[int]) -> list[Trial]:
+    """Trials of a net whose weights all learn from the first step on."""
+    each = rates(shape, rate)
+    return [Trial(seed, each, weights_of(shape, seed, SCALE)) for seed in seeds]
+
+
 def one_unit(
     make: Callable[[Shape], Method],
     lag: int,
@@ -84,10 +90,7 @@ def one_unit(
 ) -> list[Trial]:
     """2a by a net with one recurrent unit that ``make`` trains: RTRL, BPTT."""
     shape = NETS["rtrl-1"].shape(lag + 1, lag + 1)
-    trials = [
-        Trial(seed, rates(shape, rate), weights_of(shape, seed, SCALE))
-        for seed in seeds
-    ]
+    trials = _trials(shape, rate, seeds)
     return _run(make(shape), trials, lag, per_chunk, limit, progress)
 
 
@@ -204,10 +207,7 @@ def distractors(
     """2c by two memory cells."""
     task = make_int_task("long-lag-distractors", lag=lag, symbols=symbols)
     shape = NETS["distractors"].shape(task.n_in, task.n_out)
-    trials = [
-        Trial(seed, rates(shape, rate), weights_of(shape, seed, SCALE))
-        for seed in seeds
-    ]
+    trials = _trials(shape, rate, seeds)
     return _fresh(task, FIFTH, lstm97(shape), trials, limit, progress)
 
 

@@ -8,18 +8,15 @@ next symbols are the most active outputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pyvgrad import reber_trials
-from pyvgrad.lab import Lab
 from pyvgrad.methods import elman, exact, lstm97
 from pyvgrad.nets import NETS, Net, fully_recurrent
-from pyvgrad.spread import Says
-from pyvgrad.tables import FIRST_SEED, Row, Table, run_table
+from pyvgrad.tables import Row, Table, run_table
 from pyvgrad.tables import work as work_on
 
 SYMBOLS = 7
@@ -108,14 +105,8 @@ ROWS: dict[str, Row] = {
         note="All rows of LSTM: the truncated RTRL of 1997, weights change after "
         "every symbol, as the appendix of 1997 has it. Far fewer succeed than "
         "is printed; most of the others stay where about half of the strings or "
-        "fewer are right, and miss what tells T from P at the end. Ruled out: a "
-        "second program of the same equations (apart, not kept) falls as short, and "
-        "so it does, if one or two things are changed: with tests every 10 strings, "
-        "rates of 0.1, 1 or 2, weights that change after each string, momentum, "
-        "weights within +-0.5 or +-1, other gate biases, biases of cells or outputs, "
-        "g and h of other ranges, no reset, strings in order or all distinct, and "
-        "cross-entropy for the squared error (at best 6 of 10 seeds within 30,000, "
-        "and never most seeds of both nets). The last row's success comes from its "
+        "fewer are right, and miss what tells T from P at the end. The cause is not "
+        "known. The last row's success comes from its "
         "training as a whole: softmax, cross-entropy, h the identity, the whole "
         "gradient, and a gradient clipped to a norm of 1. Of its first 8 seeds 8 "
         "succeed within 15,000 strings; with the truncated gradient (`pyvgrad learn "
@@ -149,25 +140,4 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     return work_on(ROWS, job)
 
 
-def run(
-    out: Path,
-    *,
-    full: bool = False,
-    seeds: int | None = None,
-    first: int = FIRST_SEED,
-    only: Sequence[str] = (),
-    workers: str | int | None = None,
-    says: Says | None = None,
-) -> Lab:
-    """Learn the rows, write table-1.md, .png and .json; as tables.run_table."""
-    return run_table(
-        TABLE,
-        work,
-        out,
-        full=full,
-        seeds=seeds,
-        first=first,
-        only=only,
-        workers=workers,
-        says=says,
-    )
+run = partial(run_table, TABLE, work)

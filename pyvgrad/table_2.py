@@ -8,17 +8,14 @@ sequences before these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pyvgrad import chunker, lag_trials
-from pyvgrad.lab import Lab
 from pyvgrad.methods import bptt, exact
 from pyvgrad.nets import NETS
-from pyvgrad.spread import Says
-from pyvgrad.tables import FIRST_SEED, Row, Table, run_table
+from pyvgrad.tables import Row, Table, run_table
 from pyvgrad.tables import work as work_on
 
 _AT_4 = (
@@ -169,25 +166,4 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     return work_on(ROWS, job)
 
 
-def run(
-    out: Path,
-    *,
-    full: bool = False,
-    seeds: int | None = None,
-    first: int = FIRST_SEED,
-    only: Sequence[str] = (),
-    workers: str | int | None = None,
-    says: Says | None = None,
-) -> Lab:
-    """Learn the rows, write table-2.md, .png and .json; as tables.run_table."""
-    return run_table(
-        TABLE,
-        work,
-        out,
-        full=full,
-        seeds=seeds,
-        first=first,
-        only=only,
-        workers=workers,
-        says=says,
-    )
+run = partial(run_table, TABLE, work)

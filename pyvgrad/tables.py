@@ -124,18 +124,18 @@ def run_table(
     do: Callable[[dict[str, Any]], dict[str, Any]],
     folder: Path,
     *,
-    full: bool,
-    seeds: int | None,
-    first: int,
-    only: Sequence[str],
-    workers: str | int | None,
-    says: Says | None,
+    full: bool = False,
+    seeds: int | None = None,
+    first: int = FIRST_SEED,
+    only: Sequence[str] = (),
+    workers: str | int | None = None,
+    says: Says | None = None,
 ) -> Lab:
     """Learn the rows and write NAME.json, .md and .png into ``folder``.
 
-    ``do`` is the module's own ``work``, which a worker can import.  Without ``full``
-    the rows that have a short form, in it.  ValueError for an unknown row, VgradError
-    for a damaged JSON.
+    With its first two arguments given it is a lab's ``run``.  ``do`` is the module's
+    own ``work``, which a worker can import.  Without ``full`` the rows that have a
+    short form, in it.  ValueError for an unknown row, VgradError for a damaged JSON.
     """
     chosen = _chosen(table, only, full)
     make_folder(folder)
