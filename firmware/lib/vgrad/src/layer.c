@@ -262,7 +262,8 @@ static uint32_t gate_step(const vg_run *r, const vg_layer *l,
 {
     const vg_sig *z = vg_run_signals(r, l->z);
 
-    if (gate->reads == 'x' && l->cell == VG_GRU) { /* with the next one */
+    if (VG_HAS_CELL(VG_GRU) && gate->reads == 'x' &&
+        l->cell == VG_GRU) { /* with the next one */
         (gate->group > 1 ? vg_words_reset : gru_with_reset)(r, l, gate, symbol,
                                                             a);
         return 0;
