@@ -17,9 +17,11 @@ from tool_modules import load
 
 from pyvgrad.blob import pack
 from pyvgrad.cells import CELLS
+from pyvgrad.errors import BlobError
 from pyvgrad.icount import count_steps, count_training
 from pyvgrad.intlearn import IntTrainer
 from pyvgrad.intmodel import NumpyExecutor
+from pyvgrad.learning import Learn
 from pyvgrad.model import init_params
 from pyvgrad.native import HostExecutor
 from pyvgrad.native_train import HostTrainer
@@ -131,3 +133,30 @@ def test_learning_on_a_core(core):
         lessons = [(x[k], target[k], known) for k in range(2)]
         expected = taught(HostTrainer(blob, learn), lessons)
         assert sealed == expected != blob, GRID[place]
+
+
+@pytest.mark.parametrize("core", ["m0", "m3", "m4"])
+@pytest.mark.parametrize("h_exp", [0, 6, 11, 12, 14])
+def test_sources_of_any_exponent_give_the_host_s_gradients(h_exp, core):
+    """A kernel along the tape takes pieces of errors only from an exponent on."""
+    rng = np.random.default_rng(h_exp)
+    learn = Learn("tbptt", loss="mse", k2=16, rate_q24=1 << 20, clip_q16=1 << 20)
+    x = rng.integers(-32768, 32768, (4, 16, 5)).astype(np.int16)
+    target = rng.integers(-4096, 4096, (4, 16, 2)).astype(np.int16)
+    moved = 0
+    while moved < 3:
+        kind = {"cell": "rnn_relu", "n_layers": 1, "n_in": 5, "n_max": 6, "n_out": 2}
+        kind |= {"output": "linear", "mode": "sequence", "scaling": False}
+        model = random_qmodel(rng, **kind)
+        model = replace(model, layers=(replace(model.layers[0], h_exp=h_exp),))
+        try:
+            blob = pack(model)
+        except BlobError:  # E must be above h_exp
+            continue
+        with HostTrainer(blob, learn) as host:
+            start = host.blob()
+            for steps, aims in zip(x, target, strict=True):
+                host.teach(steps, aims)
+                host.end()
+            moved += host.blob() != start
+            assert count_training(blob, learn, x, target, core)[1] == host.blob()
