@@ -12,6 +12,7 @@ import json
 import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ _ROM_SIZE, _RAM_SIZE, _HEAP_SIZE = 0x0020_0000, 0x0040_0000, 0x0400_0000  # byte
 _IMAGE = 0x1_0000  # from the ROM's begin
 _PAINTED = 0x1_0000  # bytes of the stack
 _SECONDS = 120
-_KEPT = 512  # images
+_KEPT, _KEPT_SECONDS = 32, 3600  # images, and those used since, however many
 _PAINT = 0xA5
 
 
@@ -131,10 +132,18 @@ def build(
             built = Path(scratch, "image.elf")
             _run(*command, *map(str, files), "-o", str(built))
             built.replace(image)
-        images = sorted(folder.glob("*.elf"), key=lambda path: path.stat().st_mtime)
-        for path in images[:-_KEPT]:
-            path.unlink(missing_ok=True)
+        _forget_old(folder)
+    else:
+        image.touch()
     return image
+
+
+def _forget_old(folder: Path) -> None:
+    """Delete images that nobody used for long; others may be about to run theirs."""
+    used = {path: path.stat().st_mtime for path in folder.glob("*.elf")}
+    for path in sorted(used, key=lambda path: used[path])[:-_KEPT]:
+        if used[path] < time.time() - _KEPT_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 # ---- run -----------------------------------------------------------------

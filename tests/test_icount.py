@@ -1,15 +1,17 @@
 """Instructions counted on emulated cores: the counter itself, then the core's step."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from random_models import random_qmodel, random_signals
 from trainings import make, tame_model
 
-from pyvgrad import cli
+from pyvgrad import cli, emulated
 from pyvgrad.blob import pack
 from pyvgrad.emulated import CORES, Emulator, build
 from pyvgrad.errors import DeviceError
@@ -337,3 +339,14 @@ def test_bench_refuses_in_one_sentence(pyvgrad, tmp_path, words, says):
     code, _, said = pyvgrad(*words.split())
     assert (code, len(said.splitlines())) == (2, 1)
     assert says in said
+
+
+def test_only_images_unused_for_long_are_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr(emulated, "_KEPT", 1)
+    ages = {"old": 7200, "older": 9000, "used": 60, "new": 0}
+    for name, age in ages.items():
+        path = tmp_path / f"{name}.elf"
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    emulated._forget_old(tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} == {"used", "new"}
