@@ -92,7 +92,7 @@ ROWS: dict[str, Row] = {
         "15 units at most (the column limit). A pass through the 256 strings "
         "counts as 256 sequences, in training the candidates, too; the test "
         "follows each training of the outputs. Weights are of the nets that "
-        "succeeded. With 8 candidates none of 10 seeds did.",
+        "succeeded.",
         group="RCC",
     ),
     "lstm-4x1-0.1": _lstm("hs97-4x1", "4 x 1", 0.1, "100 %", "39,740", 100_000),
