@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pyvgrad.errors import VgradError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,39 @@ def trials_json(result: Mapping[str, Any]) -> bytes:
     lines = [json.dumps(trial, allow_nan=False) for trial in result["trials"]]
     body = ",\n  ".join(lines)
     return f'{head},\n "trials": [\n  {body}\n ]\n}}\n'.encode()
+
+
+def rows_asked(
+    only: Sequence[str], rows: Iterable[str], usual: Iterable[str]
+) -> list[str]:
+    """The rows that a user named, else the usual ones.  ValueError for an unknown."""
+    for name in only:
+        known_row(name, rows)
+    return list(only or usual)
+
+
+def known_row(name: str, rows: Iterable[str]) -> None:
+    """ValueError for a row that there is not, with those that there are."""
+    known = list(rows)
+    if name not in known:
+        raise ValueError(f"there is no row {name!r}; known: {', '.join(known)}")
+
+
+def saved_rows(whole: Any) -> dict[str, Any]:
+    """The rows of a lab's JSON."""
+    return dict(whole["rows"])
+
+
+def saved(path: Path, rows_of: Callable[[Any], dict[str, T]]) -> dict[str, T]:
+    """What ``rows_of`` finds in a lab's JSON file; nothing where there is no file.
+
+    VgradError for a file in which it finds no rows.
+    """
+    if not path.exists():
+        return {}
+    try:
+        return rows_of(json.loads(path.read_text()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VgradError(
+            f"{path}: no results of this command ({error}); remove the file"
+        ) from None

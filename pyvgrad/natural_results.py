@@ -16,7 +16,7 @@ from typing import Any
 
 from pyvgrad.errors import VgradError
 from pyvgrad.files import make_folder, write_bytes
-from pyvgrad.lab import Lab, table
+from pyvgrad.lab import Lab, rows_asked, saved, saved_rows, table
 from pyvgrad.natural import Method
 from pyvgrad.plots_lab import mean_curves
 from pyvgrad.spread import spread
@@ -118,13 +118,10 @@ def run_experiment(
     unknown row, VgradError for a folder with results of other data or of another form.
     """
     rows = experiment.rows
-    for name in only:
-        if name not in rows:
-            raise ValueError(f"there is no row {name!r}; known: {', '.join(rows)}")
+    chosen = rows_asked(only, rows, rows if full else experiment.short)
     make_folder(folder)
     files = [folder / f"{experiment.name}.{end}" for end in ("md", "png", "json")]
     made_of = {"full": full, "data": experiment.source, "digest": experiment.digest}
-    chosen = list(only) or list(rows if full else experiment.short)
     known = read(files[2], made_of)
     jobs = {name: jobs_of(experiment, name, plan, data, full=full) for name in chosen}
     every = [job for name in chosen for job in jobs[name]]
@@ -167,20 +164,19 @@ def command(name: str, full: bool, data: Path | None) -> str:
 
 def read(path: Path, made_of: dict[str, Any]) -> dict[str, Any]:
     """The rows of a JSON file, none where there is no such file."""
-    if not path.exists():
+
+    def parts(whole: Any) -> dict[str, Any]:
+        return {k: whole[k] for k in made_of} | {"rows": saved_rows(whole)}
+
+    found = saved(path, parts)
+    if not found:
         return {}
-    try:
-        found = json.loads(path.read_text())
-        rows, other = dict(found["rows"]), {k: found[k] for k in made_of} != made_of
-    except (ValueError, KeyError, TypeError) as error:
-        raise VgradError(
-            f"{path}: no results of this command ({error}); remove the file"
-        ) from None
-    if other:
+    if {k: found[k] for k in made_of} != made_of:
         raise VgradError(
             f"{path}: results of {found['data']}{', --full' * bool(found['full'])}; "
             "give another folder for these"
         )
+    rows: dict[str, Any] = found["rows"]
     return rows
 
 

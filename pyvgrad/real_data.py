@@ -17,10 +17,9 @@ import numpy as np
 from pyvgrad.blob import pack, parse
 from pyvgrad.defaults import Recipe, Settings, recipe_for
 from pyvgrad.device import Device
-from pyvgrad.errors import VgradError
 from pyvgrad.files import make_folder, write_bytes
 from pyvgrad.icount import step_instructions
-from pyvgrad.lab import Lab
+from pyvgrad.lab import Lab, rows_asked, saved, saved_rows
 from pyvgrad.native import HostExecutor
 from pyvgrad.qat import Rounding
 from pyvgrad.qmodel import QModel
@@ -63,12 +62,10 @@ def run(
     ``full`` trainings are short, and there is one seed.  ValueError for an unknown row,
     VgradError where the data are not to be had.
     """
-    for name in only:
-        if name not in ROWS:
-            raise ValueError(f"there is no row {name!r}; known: {', '.join(ROWS)}")
+    chosen = rows_asked(only, ROWS, ROWS)
     make_folder(folder)
     source = folder / "real-data.json"
-    results, chosen = read(source), list(only) or list(ROWS)
+    results = read(source)
     for name in chosen:
         n = seeds or (SEEDS if full else SHORT_SEEDS)
         results[name] = measure(name, first, n, full=full, says=says)
@@ -85,14 +82,7 @@ def run(
 
 def read(path: Path) -> dict[str, Any]:
     """The rows of real-data.json, none where there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        return dict(json.loads(path.read_text())["rows"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise VgradError(
-            f"{path}: no results of this command ({error}); remove the file"
-        ) from None
+    return saved(path, saved_rows)
 
 
 def met(row: dict[str, Any]) -> bool:

@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pyvgrad.errors import VgradError
 from pyvgrad.files import make_folder, write_bytes
-from pyvgrad.lab import Lab
+from pyvgrad.lab import Lab, rows_asked, saved, saved_rows
 from pyvgrad.learn import Job, Point
 from pyvgrad.learn_seeds import learn_seeds
 from pyvgrad.native_train import train_bytes
@@ -145,7 +144,7 @@ def run(
     the folder's learning.json.  ``seeds`` in place of each row's own number.
     ValueError for an unknown row, VgradError for a damaged learning.json.
     """
-    chosen = _chosen(only, full)
+    chosen = rows_asked(only, ROWS, ROWS if full else SHORT)
     make_folder(folder)
     source = folder / "learning.json"
     results = read(source)
@@ -169,24 +168,9 @@ def run(
     return Lab(rows, [page, plot, source], [_line(r) for r in rows], good)
 
 
-def _chosen(only: Sequence[str], full: bool) -> list[str]:
-    for name in only:
-        if name not in ROWS:
-            raise ValueError(f"there is no row {name!r}; known: {', '.join(ROWS)}")
-    return list(only) or (list(ROWS) if full else list(SHORT))
-
-
 def read(path: Path) -> dict[str, Any]:
     """The rows of learning.json, none where there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        found: dict[str, Any] = dict(json.loads(path.read_text())["rows"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise VgradError(
-            f"{path}: no results of this command ({error}); remove the file"
-        ) from None
-    return found
+    return saved(path, saved_rows)
 
 
 def _json(results: dict[str, Any]) -> bytes:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pyvgrad import __version__
-from pyvgrad.errors import VgradError
 from pyvgrad.files import make_folder, write_bytes
-from pyvgrad.lab import Lab
+from pyvgrad.lab import Lab, known_row, saved, saved_rows
 from pyvgrad.order_page import (
     loss_plot,
     one_length,
@@ -120,8 +119,7 @@ def _chosen(only: Sequence[str], full: bool) -> list[tuple[str, str]]:
     found = []
     for words in list(only) or list(ROWS if full else SHORT):
         name, _, asked = words.partition(":")
-        if name not in ROWS:
-            raise ValueError(f"there is no row {name!r}; known: {', '.join(ROWS)}")
+        known_row(name, ROWS)
         methods = ROWS[name].methods
         if asked and asked not in methods:
             raise ValueError(
@@ -153,15 +151,7 @@ def _command(name: str, method: str, *, full: bool, seeds: range) -> str:
 
 def read(path: Path) -> dict[str, Any]:
     """The rows of temporal-order.json, none where there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        found: dict[str, Any] = dict(json.loads(path.read_text())["rows"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise VgradError(
-            f"{path}: no results of this command ({error}); remove the file"
-        ) from None
-    return found
+    return saved(path, saved_rows)
 
 
 def _json(rows: dict[str, Any]) -> bytes:

@@ -6,7 +6,6 @@ plot are made of it.  Rows that are not run stay as they are there.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from pyvgrad.errors import VgradError
 from pyvgrad.files import make_folder, write_bytes
-from pyvgrad.lab import Lab, trials_json
+from pyvgrad.lab import Lab, rows_asked, saved, trials_json
 from pyvgrad.results_learning import read as read_learning
 from pyvgrad.spread import Says, spread
 from pyvgrad.tables_page import figures, page, plot
@@ -137,7 +135,8 @@ def run_table(
     own ``work``, which a worker can import.  Without ``full`` the rows that have a
     short form, in it.  ValueError for an unknown row, VgradError for a damaged JSON.
     """
-    chosen = _chosen(table, only, full)
+    short = (name for name, row in table.rows.items() if row.few is not None)
+    chosen = rows_asked(only, table.rows, table.rows if full else short)
     make_folder(folder)
     files = [folder / f"{table.name}.{end}" for end in ("md", "png", "json")]
     source, store = files[2], folder / f"{table.name}.store"
@@ -145,15 +144,15 @@ def run_table(
     integers = integer_rows(folder / "learning.json", table)
     for name in chosen:
         row = table.rows[name]
-        short = (row.seeds, row.limit) if full or row.few is None else row.few
-        n = seeds or short[0]
-        jobs = jobs_of(table, name, first, n, short[1])
+        usual, limit = (row.seeds, row.limit) if full or row.few is None else row.few
+        n = seeds or usual
+        jobs = jobs_of(table, name, first, n, limit)
         found = spread(do, jobs, store=store, workers=workers, says=says, label=name)
         trials = [t for result in found for t in result["trials"]]
         results[name] = {
             "first_seed": first,
             "seeds": n,
-            "limit": short[1],
+            "limit": limit,
             "versions": versions(),
             "trials": trials,
         }
@@ -168,15 +167,6 @@ def run_table(
     return Lab(rows, files, [_line(r) for r in rows])
 
 
-def _chosen(table: Table, only: Sequence[str], full: bool) -> list[str]:
-    for name in only:
-        if name not in table.rows:
-            known = ", ".join(table.rows)
-            raise ValueError(f"there is no row {name!r}; known: {known}")
-    short = [name for name, row in table.rows.items() if row.few is not None]
-    return list(only) or (list(table.rows) if full else short)
-
-
 def versions() -> dict[str, str]:
     """Of what the figures depend on."""
     names = ("pyvgrad", "jax", "numpy")
@@ -186,18 +176,14 @@ def versions() -> dict[str, str]:
 
 def read(path: Path) -> Results:
     """The rows of NAME.json with their trials, none where there is no such file."""
-    if not path.exists():
-        return {}
-    try:
-        whole = json.loads(path.read_text())
-        found: Results = {name: {**row, "trials": []} for name, row in whole["rows"]}
-        for trial in whole["trials"]:
-            mine = found[trial["row"]]["trials"]
-            mine.append({k: v for k, v in trial.items() if k != "row"})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VgradError(
-            f"{path}: no results of this command ({error}); remove the file"
-        ) from None
+    return saved(path, _with_trials)
+
+
+def _with_trials(whole: Any) -> Results:
+    found: Results = {name: {**row, "trials": []} for name, row in whole["rows"]}
+    for trial in whole["trials"]:
+        mine = found[trial["row"]]["trials"]
+        mine.append({k: v for k, v in trial.items() if k != "row"})
     return found
 
 

@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pyvgrad"
 
 SHELVES = [
-    "errors units fixed tasks.task learning tasks.lesson lab thumb",
-    "cell_table",
+    "errors units fixed tasks.task learning tasks.lesson thumb",
+    "cell_table lab",
     "cells",
     "params files tasks.reber tasks.long_lag tasks.data tasks.packaged tasks.ts "
     "tasks.musicxml tasks.midi tasks.plain_pickle tasks.recordings nets "
