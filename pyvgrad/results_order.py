@@ -26,7 +26,7 @@ from pyvgrad.temporal_order import METHODS, TESTS, make_job, train_order
 FIRST_SEED = 10_000
 SEEDS, SHORT_SEEDS = 5, 1
 # updates; the paper's are 5,000,000
-LIMIT, LONG_LIMIT, SHORT_LIMIT = 30_000, 200_000, 2_000
+LIMIT, LONG_LIMIT, FAR_LIMIT, SHORT_LIMIT = 30_000, 200_000, 500_000, 2_000
 LENGTHS = (20, 50, 100, 150, 200, 250)
 FAR = (50, 100, 200, 300, 500, 1000, 2000, 5000)
 
@@ -47,7 +47,9 @@ class Row:
     @property
     def limit(self) -> int:
         """The updates of a training at most: what is longer takes more."""
-        return LIMIT if self.lengths[1] <= 50 else LONG_LIMIT
+        if self.lengths[1] <= 50:
+            return LIMIT
+        return FAR_LIMIT if self.far else LONG_LIMIT
 
 
 ROWS: dict[str, Row] = {

@@ -244,7 +244,7 @@ def test_rows_and_methods_are_run_one_at_a_time(pyvgrad, tmp_path):
     assert "| basic-tanh | 50 | 30,000 | 3/5: 1,000 | 3/5: 1,000 |" in page
     assert "| basic-tanh | 100 | 200,000 | not run | not run | 3/5: 1,000 |" in page
     assert "| seed 10000 | 1.00% |" in page
-    assert "seed 10001: 200,000, not solved" in page
+    assert "seed 10001: 500,000, not solved" in page
     method = after["any-50-200"]["methods"]["MSGD-CR"]
     assert method["seeds"] == list(range(10_000, 10_005))
     words = method["command"].split()[1:]
