@@ -33,8 +33,22 @@ static inline __m256i dot_time_avx2_pack(__m256i a, __m256i b)
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
 }
 
-/* g[columns] = rs(sum of e[16] with a source, exp), exp in 12..14: of sources
- * from z on, `apart` from one to the next.  The errors fit (dot_piece_fits). */
+/* g[n] = rs(sum of e[16] with a source, exp), exp in 12..14, of the n sources,
+ * up to eight, from z on, `apart` from one to the next; e = 2^12 high + low. */
+static inline void dot_time_avx2_group(__m256i low, __m256i high,
+                                       const int16_t *z, uint32_t apart,
+                                       uint32_t n, int exp, int32_t *g)
+{
+    const __m256i half = _mm256_set1_epi32(1 << (exp - 1));
+    __m256i sum = _mm256_add_epi32(dot_time_avx2_eight(low, z, apart, n), half);
+
+    sum = _mm256_add_epi32(dot_time_avx2_eight(high, z, apart, n),
+                           _mm256_srai_epi32(sum, DOT_HALF));
+    sum = _mm256_sra_epi32(sum, _mm_cvtsi32_si128(exp - DOT_HALF));
+    memcpy(g, &sum, n * sizeof *g);
+}
+
+/* The same of any number of sources.  The errors fit (dot_piece_fits). */
 static inline void dot_time_avx2(const int32_t *e, const int16_t *z,
                                  uint32_t apart, uint32_t columns, int exp,
                                  int32_t *g)
@@ -43,21 +57,15 @@ static inline void dot_time_avx2(const int32_t *e, const int16_t *z,
     const __m256i e1 =
         _mm256_loadu_si256((const __m256i *)(const void *)(e + 8));
     const __m256i mask = _mm256_set1_epi32((1 << DOT_HALF) - 1);
-    const __m256i half = _mm256_set1_epi32(1 << (exp - 1));
     const __m256i low = dot_time_avx2_pack(_mm256_and_si256(e0, mask),
                                            _mm256_and_si256(e1, mask));
     const __m256i high = dot_time_avx2_pack(_mm256_srai_epi32(e0, DOT_HALF),
                                             _mm256_srai_epi32(e1, DOT_HALF));
 
-    for (uint32_t left = columns, n; left; left -= n, g += n, z += n * apart) {
-        __m256i sum;
-        n = left < 8 ? left : 8;
-        sum = _mm256_add_epi32(dot_time_avx2_eight(low, z, apart, n), half);
-        sum = _mm256_add_epi32(dot_time_avx2_eight(high, z, apart, n),
-                               _mm256_srai_epi32(sum, DOT_HALF));
-        sum = _mm256_sra_epi32(sum, _mm_cvtsi32_si128(exp - DOT_HALF));
-        memcpy(g, &sum, n * sizeof *g);
-    }
+    for (; columns >= 8; columns -= 8, z += 8 * apart, g += 8)
+        dot_time_avx2_group(low, high, z, apart, 8, exp, g);
+    if (columns)
+        dot_time_avx2_group(low, high, z, apart, columns, exp, g);
 }
 
 #endif
