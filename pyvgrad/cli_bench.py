@@ -39,6 +39,9 @@ def bench(
     method: Annotated[
         str | None, typer.Option(help=f"With --train: {', '.join(METHODS)}.")
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="By function, too; not on the host.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Count the instructions of a time step, exactly, on emulated cores; or time it.
@@ -60,6 +63,8 @@ def bench(
         raise ValueError(f"--method is {' or '.join(METHODS)}, and for --train")
     if path is not None and cell is not None:
         raise ValueError("give a blob M.vg, or --cell, not both")
+    if on == "host" and profile:
+        raise ValueError("--profile counts instructions; give --on a core")
     if layout is not None:
         check_layout(layout)
         if train and layout != "rows":
@@ -76,10 +81,9 @@ def bench(
             for core in cores:
                 says.update("bench", len(rows), len(models) * len(cores))
                 if core == "host":
-                    row = host_row(blob, learner)
+                    rows.append(host_row(blob, learner))
                 else:
-                    row = bench_row(blob, core, learner)
-                rows.append(row)
+                    rows.append(bench_row(blob, core, learner, profile=profile))
             says.update("bench", (k + 1) * len(cores), len(models) * len(cores))
     answer({"rows": rows}, as_json, _table(rows, HOST if on == "host" else COUNTED))
     return 0
@@ -129,13 +133,29 @@ def _table(rows: list[dict[str, Any]], names: dict[str, str]) -> list[str]:
     table += [[_plain(row[key]) for key in names] for row in rows]
     widths = [max(len(row[k]) for row in table) for k in range(len(names))]
     words = 3  # columns on the left
-    return [
+    lines = [
         "  ".join(
             text.ljust(width) if k < words else text.rjust(width)
             for k, (text, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in table
     ]
+    if "functions" not in rows[0]:
+        return lines
+    return [
+        line
+        for row, of in zip(rows, lines[1:], strict=True)
+        for line in (lines[0], of, *_functions(row))
+    ]
+
+
+def _functions(row: dict[str, Any]) -> list[str]:
+    """Where a row's instructions go: each step's, a MAC's, and their share."""
+    lines = [f"  {'function':28}{'a step':>12}{'a MAC':>9}{'share':>8}"]
+    for name, n in row["functions"].items():
+        macs, share = n / row["macs_per_step"], n / row["instructions_per_step"]
+        lines.append(f"  {name:28}{n:>12,.1f}{macs:>9.3f}{share:>8.1%}")
+    return [*lines, ""]
 
 
 def _plain(value: object) -> str:

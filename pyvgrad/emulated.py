@@ -7,12 +7,14 @@ beside.  Nothing here is accurate to the cycle.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import struct
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from typing import Any
 from pyvgrad.emulated_qemu import Qemu
 from pyvgrad.errors import DeviceError
 from pyvgrad.firmware import ARM, FIRMWARE, require
-from pyvgrad.thumb import Tally, tally
+from pyvgrad.thumb import Ran, tally
 
 LIB = FIRMWARE / "lib" / "vgrad"
 CORES = ("m0", "m3", "m4", "m7", "m33", "m55")
@@ -153,13 +155,15 @@ def _forget_old(folder: Path) -> None:
 class Call:
     """What came of a call: r0 as int32, instructions, loads, bytes of stack.
 
-    Loads are registers loaded from memory.
+    Loads are registers loaded from memory.  ``functions`` are the instructions by the
+    function they stand in: what the compiler has put into another one is that one's.
     """
 
     result: int
     instructions: int
     loads: int
     stack: int
+    functions: dict[str, int]
 
 
 def _unicorn() -> Any:
@@ -193,17 +197,11 @@ class _Unicorn:
         uc.mem_map(places.heap, _HEAP_SIZE)
         for address, data in segments:
             uc.mem_write(address, data)
-        self._known: dict[tuple[int, int], Tally] = {}
-        self._instructions = self._loads = 0
+        self._runs: Counter[tuple[int, int]] = Counter()  # of blocks: address, bytes
         uc.hook_add(unicorn.UC_HOOK_BLOCK, self._block)  # before the first start
 
-    def _block(self, uc: Any, address: int, size: int, _: object) -> None:
-        known = self._known.get((address, size))
-        if known is None:
-            known = tally(bytes(uc.mem_read(address, size)))
-            self._known[address, size] = known
-        self._instructions += known[0]
-        self._loads += known[1]
+    def _block(self, _: Any, address: int, size: int, __: object) -> None:
+        self._runs[address, size] += 1
 
     def write(self, address: int, data: bytes) -> None:
         """Overwrite memory."""
@@ -213,8 +211,10 @@ class _Unicorn:
         """Bytes of memory."""
         return bytes(self._uc.mem_read(address, size))
 
-    def call(self, address: int, arguments: list[int], top: int) -> tuple[int, Tally]:
-        """Call a function with up to four registers, the stack's top given: r0, tally.
+    def call(
+        self, address: int, arguments: list[int], top: int
+    ) -> tuple[int, list[Ran]]:
+        """Call a function with up to four registers, the stack's top given: r0, blocks.
 
         DeviceError where it does not return.
         """
@@ -223,7 +223,7 @@ class _Unicorn:
             uc.reg_write(getattr(names, f"UC_ARM_REG_R{k}"), value)
         uc.reg_write(names.UC_ARM_REG_SP, top)
         uc.reg_write(names.UC_ARM_REG_LR, self._stop | 1)
-        self._instructions = self._loads = 0
+        self._runs.clear()
         try:
             uc.emu_start(address | 1, self._stop, timeout=int(_SECONDS * 1e6))
         except self._fault as fault:
@@ -231,8 +231,11 @@ class _Unicorn:
             raise DeviceError(f"stopped at {at:#x}: {fault}") from None
         if uc.reg_read(names.UC_ARM_REG_PC) & ~1 != self._stop:
             raise DeviceError(f"has not returned in {_SECONDS} s")
-        result = int(uc.reg_read(names.UC_ARM_REG_R0))
-        return result, Tally(self._instructions, self._loads)
+        ran = [
+            Ran(at, runs, tally(self.read(at, size)))
+            for (at, size), runs in self._runs.items()
+        ]
+        return int(uc.reg_read(names.UC_ARM_REG_R0)), ran
 
 
 class Emulator:
@@ -251,7 +254,7 @@ class Emulator:
             self._core = _Unicorn(core, places, segments)
         else:
             self._core = Qemu(machine, image, segments, places.stop)
-        self.symbols = _symbols(image)
+        self.symbols, self._functions = _symbols(image)
         self._stack = places.ram + _RAM_SIZE
         self._free, self._end = places.heap, places.heap + _HEAP_SIZE
         if machine is not None:
@@ -282,15 +285,30 @@ class Emulator:
         self.write(self._stack - _PAINTED, bytes([_PAINT]) * _PAINTED)
         self.write(top, struct.pack(f"<{len(rest)}I", *rest))
         try:
-            result, count = self._core.call(
+            result, ran = self._core.call(
                 self.symbols[name] & ~1, [value & 0xFFFF_FFFF for value in first], top
             )
         except DeviceError as error:
             raise DeviceError(f"{name} {error}") from None
         untouched = self.read(self._stack - _PAINTED, _PAINTED - (self._stack - top))
         unused = len(untouched) - len(untouched.lstrip(bytes([_PAINT])))
-        signed = result - (result >> 31 << 32)
-        return Call(signed, *count, len(untouched) - unused)
+        functions: Counter[str] = Counter()
+        for block in ran:
+            functions[self._function(block.address)] += (
+                block.runs * block.each.instructions
+            )
+        return Call(
+            result - (result >> 31 << 32),
+            functions.total(),
+            sum(block.runs * block.each.loads for block in ran),
+            len(untouched) - unused,
+            dict(functions),
+        )
+
+    def _function(self, address: int) -> str:
+        """The name of the function that code stands in."""
+        at = bisect.bisect_right(self._functions, (address, "\uffff")) - 1
+        return self._functions[at][1]
 
 
 def _segments(elf: bytes) -> list[tuple[int, bytes]]:
@@ -307,6 +325,9 @@ def _segments(elf: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def _symbols(image: Path) -> dict[str, int]:
-    rows = (line.split() for line in _run(ARM + "nm", str(image)).splitlines())
-    return {row[2]: int(row[0], 16) for row in rows if len(row) == 3}
+def _symbols(image: Path) -> tuple[dict[str, int], list[tuple[int, str]]]:
+    """Addresses by name, and the functions in the order of theirs."""
+    lines = _run(ARM + "nm", "-n", str(image)).splitlines()
+    rows = [row for row in map(str.split, lines) if len(row) == 3]
+    functions = [(int(at, 16) & ~1, name) for at, kind, name in rows if kind in "Tt"]
+    return {name: int(at, 16) for at, _, name in rows}, sorted(functions)

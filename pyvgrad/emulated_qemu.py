@@ -18,7 +18,7 @@ import numpy as np
 from pyvgrad.errors import DeviceError
 from pyvgrad.firmware import FIRMWARE, require
 from pyvgrad.link import ProgramChannel
-from pyvgrad.thumb import Tally, tally
+from pyvgrad.thumb import Ran, tally
 
 PLUGIN = FIRMWARE / "bench" / "counter.c"
 _BLOCK = np.dtype([("address", "<u4"), ("instructions", "<u4"), ("runs", "<u8")])
@@ -75,7 +75,6 @@ class Qemu:
         with counts.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
         self._blocks = np.frombuffer(self._map, _BLOCK)
-        self._known: dict[int, Tally] = {}  # by the block's number
         quiet = ["-display", "none", "-monitor", "none", "-serial", "none"]
         self._channel = ProgramChannel(
             [
@@ -103,8 +102,10 @@ class Qemu:
         )
         return b"".join(bytes.fromhex(piece) for piece in pieces)
 
-    def call(self, address: int, arguments: list[int], top: int) -> tuple[int, Tally]:
-        """Call a function with up to four registers, the stack's top given: r0, tally.
+    def call(
+        self, address: int, arguments: list[int], top: int
+    ) -> tuple[int, list[Ran]]:
+        """Call a function with up to four registers, the stack's top given: r0, blocks.
 
         DeviceError where it does not return.
         """
@@ -117,20 +118,16 @@ class Qemu:
         at = self._register(_PC)
         if at != self._stop:
             raise DeviceError(f"stopped at {at:#x}")
-        return self._register(0), self._tally(before)
+        return self._register(0), self._ran(before)
 
-    def _tally(self, before: np.ndarray) -> Tally:
+    def _ran(self, before: np.ndarray) -> list[Ran]:
         """What ran since the blocks' runs were those."""
         runs = self._blocks["runs"] - before
-        instructions = loads = 0
+        ran = []
         for k in np.flatnonzero(runs):
-            known = self._known.get(int(k))
-            if known is None:
-                address, count, _ = map(int, self._blocks[k])
-                known = self._known[int(k)] = tally(self._code(address), count)
-            instructions += int(runs[k]) * known.instructions
-            loads += int(runs[k]) * known.loads
-        return Tally(instructions, loads)
+            address, count, _ = map(int, self._blocks[k])
+            ran.append(Ran(address, int(runs[k]), tally(self._code(address), count)))
+        return ran
 
     def _code(self, address: int) -> bytes:
         """Code of the image from an address on."""

@@ -6,6 +6,7 @@ sequence: forward, backward and, at its end or at every step, the update.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,13 +131,24 @@ def count_training(
             chip.call("vg_train_steps", t, x_at, target_at, 0, len(lesson)),
             chip.call("vg_train_end", t),
         ]
-        changed = sum(_checked(call) for call in calls)
-        total = sum(call.instructions for call in calls)
-        loads = sum(call.loads for call in calls)
-        counts.append(Call(changed, total, loads, max(call.stack for call in calls)))
+        counts.append(_together(calls))
     size_at = chip.place(4)
     sealed = chip.call("vg_train_blob", t, size_at).result
     return counts, chip.read(sealed, int.from_bytes(chip.read(size_at, 4), "little"))
+
+
+def _together(calls: Sequence[Call]) -> Call:
+    """Calls as one, their results added up."""
+    functions: Counter[str] = Counter()
+    for call in calls:
+        functions.update(call.functions)
+    return Call(
+        sum(_checked(call) for call in calls),
+        functions.total(),
+        sum(call.loads for call in calls),
+        max(call.stack for call in calls),
+        dict(functions),
+    )
 
 
 def bench_step(
@@ -207,9 +219,12 @@ def bench_training(
     return count_training(blob, learn, x, target, core, flags)[0][-1]
 
 
-def bench_row(blob: bytes, core: str, method: str | None = None) -> dict[str, Any]:
+def bench_row(
+    blob: bytes, core: str, method: str | None = None, *, profile: bool = False
+) -> dict[str, Any]:
     """What ``pyvgrad bench`` says of a blob on a core: running, or a method learning.
 
+    With ``profile`` the instructions a step of every function, too, the most first.
     Raises as ``bench_step``, ``bench_whole`` and ``bench_training``.
     """
     model = parse(blob)
@@ -220,6 +235,8 @@ def bench_row(blob: bytes, core: str, method: str | None = None) -> dict[str, An
     else:
         call, steps = bench_training(blob, core, method), SEQUENCE
     count = round(call.instructions / steps)
+    by = sorted(call.functions.items(), key=lambda of: (-of[1], of[0]))
+    functions = {name: round(n / steps, 1) for name, n in by}
     return {
         "on": core,
         "cell": "+".join(q.layer.cell for q in model.layers),
@@ -233,6 +250,7 @@ def bench_row(blob: bytes, core: str, method: str | None = None) -> dict[str, An
         "per_mac": round(count / model.macs, 3),
         "loads_per_mac": round(call.loads / steps / model.macs, 3),
         "stack_bytes": call.stack,
+        **({"functions": functions} if profile else {}),
     }
 
 

@@ -12,6 +12,14 @@ class Tally(NamedTuple):
     loads: int
 
 
+class Ran(NamedTuple):
+    """A piece of straight code, how often it ran, and what it does each time."""
+
+    address: int
+    runs: int
+    each: Tally
+
+
 def tally(code: bytes, most: int | None = None) -> Tally:
     """Count a piece of straight code, or its first instructions, each once."""
     at = instructions = loads = 0

@@ -19,17 +19,23 @@ KERNELS = {
     "mul": ("m3", "m4", "m33"),
     "dsp": ("m4", "m7", "m33"),
     "mve": ("m55",),
+    "m0": ("m0",),
     "sse": ("host",),
     "avx2": ("host",),
     "neon": ("aarch64",),
 }
 FLAGS = {"avx2": ("-mavx2", "-mbmi2")}
-HEADERS = {"dsp": "dot_dsp_map.h"}
+HEADERS = {"dsp": "dot_dsp_map.h", "m0": "dot_m0_rows.h"}
 CODE = """\
 #include "{1}"
-#ifdef __AVX2__ /* has no rows of its own */
+/* what has no two rows of its own */
+#ifdef __AVX2__
 #define dot_avx2_w16 dot_sse_w16
 #define dot_avx2_w8 dot_sse_w8
+#endif
+#ifdef VG_DOT_M0_ROWS_H
+#define dot_m0_w16 dot_c_w16
+#define dot_m0_w8 dot_c_w8
 #endif
 void w16(const int16_t *const *w, const int16_t *z, uint32_t n, int64_t *sum);
 void w8(const int8_t *const *w, const int16_t *z, uint32_t n, int64_t *sum);
@@ -303,7 +309,7 @@ def test_maps_at_their_bounds(kernel, bits):
 
 @pytest.mark.parametrize("bits", [16, 8])
 def test_maps_of_the_lowest_weights_and_signals(kernel, bits):
-    for columns in (4, 12, 64, 260):
+    for columns in (4, 12, 64, 260, 512):
         w = np.full((7, columns), np.iinfo(DTYPES[bits]).min)
         shifts = [31] * (1 if bits == 16 else 7)
         for z in (-32768, -32767):

@@ -91,6 +91,7 @@ def test_long_instructions_and_a_block_of_it_counted_by_hand(counted):
     call = counted.call("caller")
     assert (call.result, call.instructions, call.stack) == (1, 5 + 4, 8)
     assert call.loads == 2
+    assert call.functions == {"caller": 5, "callee": 4}
 
 
 @pytest.mark.parametrize(("core", "machine"), [("m3", "an385"), ("m4", "an386")])
@@ -302,6 +303,23 @@ def test_bench_counts_training(pyvgrad, tmp_path):
         assert row["instructions_per_step"] == round(call.instructions / 16)
 
 
+@pytest.mark.parametrize("train", [[], ["--train"]])
+def test_bench_says_which_functions_the_instructions_are_in(pyvgrad, tmp_path, train):
+    (tmp_path / "m.vg").write_bytes(bench_blob("gru", 2, 3, 16))
+    words = ["bench", "m.vg", "--on", "m3", "--profile", *train]
+    code, out, said = pyvgrad(*words, "--json")
+    assert code == 0, said
+    [row] = json.loads(out)["rows"]
+    counts = list(row["functions"].values())
+    assert counts == sorted(counts, reverse=True)
+    assert sum(counts) == pytest.approx(row["instructions_per_step"], abs=2)
+    assert ("vg_tbptt_flow" in row["functions"]) == bool(train)
+    _, out, _ = pyvgrad(*words)
+    lines = out.splitlines()
+    assert lines[2].split() == ["function", "a", "step", "a", "MAC", "share"]
+    assert [line.split()[0] for line in lines[3:-1]] == list(row["functions"])
+
+
 def test_bench_of_a_reversed_layer_is_a_share_of_a_sequence(pyvgrad, tmp_path):
     rng = np.random.default_rng(6)
     blob = pack(random_qmodel(rng, n_in=2, n_max=4, whole=True, layout="any"))
@@ -329,6 +347,7 @@ def test_bench_without_a_blob_counts_layers_of_three_sizes(pyvgrad):
         ("bench m.vg --method tbptt", "--train"),
         ("bench m.vg --train --method bptt", "--train"),
         ("bench m.vg --on m5", "--on takes m0, m3"),
+        ("bench m.vg --on host --profile", "give --on a core"),
         ("bench --cell gruu", "--cell takes"),
         ("bench m.vg --cell lstm", "not both"),
         ("bench none.vg", "none.vg"),

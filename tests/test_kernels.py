@@ -30,7 +30,7 @@ from pyvgrad.quantize import quantize
 from pyvgrad.verify import agree, random_inputs
 
 HOSTS = ("portable", "sse2", "avx2")
-CORES = {"m4": (), "m4-portable": ("-DVG_PORTABLE",), "m55": ()}
+CORES = {"m0": (), "m3": (), "m4": (), "m4-portable": ("-DVG_PORTABLE",), "m55": ()}
 
 
 @pytest.fixture(scope="module", params=HOSTS)

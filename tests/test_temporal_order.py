@@ -241,10 +241,10 @@ def test_rows_and_methods_are_run_one_at_a_time(pyvgrad, tmp_path):
     assert "basic-tanh-100: MSGD-CR 3 of 5" in out
     page = (tmp_path / "temporal-order.md").read_text()
     assert page == order_page(after)
-    assert "| basic-tanh | 50 | 3/5: 1,000 | 3/5: 1,000 | 3/5: 1,000 | 5/5 |" in page
-    assert "| basic-tanh | 100 | not run | not run | 3/5: 1,000 | 5/5 |" in page
+    assert "| basic-tanh | 50 | 30,000 | 3/5: 1,000 | 3/5: 1,000 |" in page
+    assert "| basic-tanh | 100 | 200,000 | not run | not run | 3/5: 1,000 |" in page
     assert "| seed 10000 | 1.00% |" in page
-    assert "seed 10001: 30,000, not solved" in page
+    assert "seed 10001: 200,000, not solved" in page
     method = after["any-50-200"]["methods"]["MSGD-CR"]
     assert method["seeds"] == list(range(10_000, 10_005))
     words = method["command"].split()[1:]

@@ -43,7 +43,20 @@
 #define DOT_W8 dot_neon_w8
 #define DOT_MAP16 dot_neon_map16
 #define DOT_MAP8 dot_neon_map8
+#elif defined(__thumb__) && !defined(__thumb2__) &&                            \
+    __ARM_ARCH_PROFILE == 'M' && !defined(VG_PORTABLE)
+#include "dot_m0_rows.h"
+#define DOT_MAP16 dot_m0_map16
+#define DOT_MAP8 dot_m0_map8
 #else
+#define DOT_MAP16 dot_c_map16
+#define DOT_MAP8 dot_c_map8
+#endif
+
+#ifndef DOT_W16
+#define DOT_W16 dot_any_w16
+#define DOT_W8 dot_any_w8
+
 static VG_APART void dot_any_w16(const int16_t *w0, const int16_t *w1,
                                  const int16_t *z, uint32_t n, int64_t *sum)
 {
@@ -55,11 +68,6 @@ static VG_APART void dot_any_w8(const int8_t *w0, const int8_t *w1,
 {
     dot_c_w8(w0, w1, z, n, sum);
 }
-
-#define DOT_W16 dot_any_w16
-#define DOT_W8 dot_any_w8
-#define DOT_MAP16 dot_c_map16
-#define DOT_MAP8 dot_c_map8
 #endif
 
 #endif

@@ -13,6 +13,11 @@
 #define DOT_M0_A "[sp, #44]"
 #define DOT_M0_A_END "[sp, #48]"
 #define DOT_M0_B_STEP "[sp, #52]"
+#define DOT_M0_SHIFT "[sp, #56]" /* 16 bits */
+#define DOT_M0_EXPS "[sp, #56]"  /* 8 bits */
+#define DOT_M0_ARG_EXP "[sp, #60]"
+
+/* clang-format off */
 
 #define DOT_M0_BEGIN                                                           \
     ".syntax unified\n\t"                                                      \
@@ -50,6 +55,99 @@
     "subs " high ", #1\n\t"                                                    \
     "eors " sum ", " high "\n"                                                 \
     "8:\n\t"
+
+/* ---- 16 bits: two columns of a row sum up to less than 2^31, for |w| < 2^15,
+ * and such a sum s is added to two others: low is the sum of s modulo 2^32,
+ * high that of s >> 16, from which all 64 bits follow. */
+
+/* r2, r3: the sum of a row, 64 bits.  low - 2^16 high is what the shifts left
+ * out, below 2^24. */
+#define DOT_M0_SUM16(low, high)                                                \
+    "mov r2, " low "\n\t"                                                      \
+    "mov r4, " high "\n\t"                                                     \
+    "asrs r3, r4, #16\n\t"                                                     \
+    "lsls r4, r4, #16\n\t"                                                     \
+    "subs r5, r2, r4\n\t"                                                      \
+    "adds r4, r4, r5\n\t"                                                      \
+    "movs r5, #0\n\t"                                                          \
+    "adcs r3, r5\n\t"
+
+/* A row with its bias, rounded by r7. */
+#define DOT_M0_ROW16(low, high, b)                                             \
+    DOT_M0_SUM16(low, high)                                                    \
+    "asrs r5, " b ", #31\n\t"                                                  \
+    "adds r2, r2, " b "\n\t"                                                   \
+    "adcs r3, r5\n\t"                                                          \
+    "movs r4, #32\n\t"                                                         \
+    "subs r4, r7\n\t" DOT_M0_ROUND("r2", "r3", "r7", "r4")
+
+/* Two rows, in r8 to r11, to their results, and on with those from r0 on. */
+#define DOT_M0_RESULTS16                                                       \
+    "ldr r1, " DOT_M0_B "\n\t"                                                 \
+    "ldr r2, " DOT_M0_B_STEP "\n\t"                                            \
+    "adds r2, r1\n\t"                                                          \
+    "str r2, " DOT_M0_B "\n\t"                                                 \
+    "ldr r6, [r1]\n\t"                                                         \
+    "ldr r1, [r1, #4]\n\t"                                                     \
+    "ldr r7, " DOT_M0_SHIFT "\n\t"                                             \
+    DOT_M0_ROW16("r8", "r9", "r6")                                             \
+    "ldr r6, " DOT_M0_A "\n\t"                                                 \
+    "strh r2, [r6]\n\t"                                                        \
+    DOT_M0_ROW16("r10", "r11", "r1")                                           \
+    "strh r2, [r6, #2]\n\t"                                                    \
+    "adds r6, #4\n\t"                                                          \
+    "str r6, " DOT_M0_A "\n\t"                                                 \
+    "ldr r5, " DOT_M0_A_END "\n\t"                                             \
+    "cmp r6, r5\n\t"                                                           \
+    "beq 5f\n\t"                                                               \
+    "b 1b\n"                                                                   \
+    "5:\n\t" DOT_M0_END
+
+/* ---- 8 bits: sums of 32 bits. */
+
+/* Row k, whose sum is there: bias at r9, exponent at r10, arg_exp in r11. */
+#define DOT_M0_ROW8(sum, k4, k, k2)                                            \
+    "asrs r0, " sum ", #31\n\t"                                                \
+    "mov r1, r9\n\t"                                                           \
+    "ldr r6, [r1, #" k4 "]\n\t"                                                \
+    "asrs r7, r6, #31\n\t"                                                     \
+    "adds " sum ", r6\n\t"                                                     \
+    "adcs r0, r7\n\t"                                                          \
+    "mov r1, r10\n\t"                                                          \
+    "ldrb r6, [r1, #" k "]\n\t"                                                \
+    "mov r1, r11\n\t"                                                          \
+    "subs r6, r1\n\t"                                                          \
+    "movs r7, #32\n\t"                                                         \
+    "subs r7, r6\n\t" DOT_M0_ROUND(sum, "r0", "r6", "r7")                      \
+    "ldr r1, " DOT_M0_A "\n\t"                                                 \
+    "strh " sum ", [r1, #" k2 "]\n\t"
+
+/* So many rows, n and 2 n in words, each with DOT_M0_ROW8, to their results,
+ * and on with those from r0 on. */
+#define DOT_M0_RESULTS8(n, n2, rows)                                           \
+    "ldr r6, " DOT_M0_EXPS "\n\t"                                              \
+    "mov r8, r0\n\t"                                                           \
+    "mov r10, r6\n\t"                                                          \
+    "adds r6, #" n "\n\t"                                                      \
+    "str r6, " DOT_M0_EXPS "\n\t"                                              \
+    "ldr r6, " DOT_M0_B "\n\t"                                                 \
+    "mov r9, r6\n\t"                                                           \
+    "ldr r7, " DOT_M0_B_STEP "\n\t"                                            \
+    "adds r6, r7\n\t"                                                          \
+    "str r6, " DOT_M0_B "\n\t"                                                 \
+    "ldr r6, " DOT_M0_ARG_EXP "\n\t"                                           \
+    "mov r11, r6\n\t"                                                          \
+    rows                                                                       \
+    "adds r1, #" n2 "\n\t"                                                     \
+    "str r1, " DOT_M0_A "\n\t"                                                 \
+    "mov r0, r8\n\t"                                                           \
+    "ldr r6, " DOT_M0_A_END "\n\t"                                             \
+    "cmp r1, r6\n\t"                                                           \
+    "beq 5f\n\t"                                                               \
+    "b 1b\n"                                                                   \
+    "5:\n\t" DOT_M0_END
+
+/* clang-format on */
 
 #define DOT_M0_IS(type, name) type name __attribute__((unused))
 

@@ -1,7 +1,4 @@
 /* dot_m0_words16.h - maps in words on cores with a product of 32 bits alone.
- * Two columns of a row sum up to less than 2^31, for |w| < 2^15, and such a sum
- * s is added to two others: low is the sum of s modulo 2^32, high that of
- * s >> 16, from which all 64 bits follow.
  *
  *     r0 w   r1 z   r2-r7 data   r8, r9 low and high of the first row, r10, r11
  *     of the second   r12 the end of z
@@ -43,18 +40,6 @@
     "2:\n\t" DOT_M0_TWO16 DOT_M0_TWO16 "cmp r1, r12\n\t"                       \
     "bne 2b\n\t"
 
-/* r2, r3: the sum of a row, 64 bits.  low - 2^16 high is what the shifts left
- * out, below 2^24. */
-#define DOT_M0_SUM16(low, high)                                                \
-    "mov r2, " low "\n\t"                                                      \
-    "mov r4, " high "\n\t"                                                     \
-    "asrs r3, r4, #16\n\t"                                                     \
-    "lsls r4, r4, #16\n\t"                                                     \
-    "subs r5, r2, r4\n\t"                                                      \
-    "adds r4, r4, r5\n\t"                                                      \
-    "movs r5, #0\n\t"                                                          \
-    "adcs r3, r5\n\t"
-
 #define DOT_M0_ADD16                                                           \
     "ldr r6, [r1]\n\t"                                                         \
     "ldr r7, [r1, #4]\n\t"                                                     \
@@ -72,15 +57,6 @@ dot_m0_group16(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
                          DOT_M0_SUM16("r10", "r11") DOT_M0_ADD16 DOT_M0_END);
 }
 
-/* A row with its bias, rounded by r7. */
-#define DOT_M0_ROW16(low, high, b)                                             \
-    DOT_M0_SUM16(low, high)                                                    \
-    "asrs r5, " b ", #31\n\t"                                                  \
-    "adds r2, r2, " b "\n\t"                                                   \
-    "adcs r3, r5\n\t"                                                          \
-    "movs r4, #32\n\t"                                                         \
-    "subs r4, r7\n\t" DOT_M0_ROUND("r2", "r3", "r7", "r4")
-
 /* The results of groups from w on, up to a_end. */
 static __attribute__((naked, noinline)) void
 dot_m0_groups16(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
@@ -89,25 +65,7 @@ dot_m0_groups16(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
                 DOT_M0_IS(const int16_t *, a_end), DOT_M0_IS(uint32_t, b_step),
                 DOT_M0_IS(int32_t, shift))
 {
-    __asm__ volatile(
-        DOT_M0_BEGIN DOT_M0_LOOP16 "ldr r1, " DOT_M0_B "\n\t"
-                                   "ldr r2, " DOT_M0_B_STEP "\n\t"
-                                   "adds r2, r1\n\t"
-                                   "str r2, " DOT_M0_B "\n\t"
-                                   "ldr r6, [r1]\n\t"
-                                   "ldr r1, [r1, #4]\n\t"
-                                   "ldr r7, [sp, #56]\n\t" /* shift */
-        DOT_M0_ROW16("r8", "r9", "r6") "ldr r6, " DOT_M0_A "\n\t"
-                                       "strh r2, [r6]\n\t" DOT_M0_ROW16(
-                                           "r10", "r11",
-                                           "r1") "strh r2, [r6, #2]\n\t"
-                                                 "adds r6, #4\n\t"
-                                                 "str r6, " DOT_M0_A "\n\t"
-                                                 "ldr r5, " DOT_M0_A_END "\n\t"
-                                                 "cmp r6, r5\n\t"
-                                                 "beq 5f\n\t"
-                                                 "b 1b\n"
-                                                 "5:\n\t" DOT_M0_END);
+    __asm__ volatile(DOT_M0_BEGIN DOT_M0_LOOP16 DOT_M0_RESULTS16);
 }
 
 static inline void dot_m0_words16(const uint32_t *w, const int32_t *z,

@@ -1,5 +1,5 @@
 /* dot_m0_words8.h - maps in words of 8-bit weights on cores with a product of
- * 32 bits alone: 512 columns of int8 times int16 sum up to less than 2^31.
+ * 32 bits alone.
  *
  *     r0 w   r1 z   r2-r7 data   r8-r11 a sum of each row   r12 the end of z
  */
@@ -73,26 +73,6 @@ dot_m0_group8(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
                          DOT_M0_SUM8("r5") DOT_M0_END);
 }
 
-#define DOT_M0_EXPS "[sp, #56]"
-#define DOT_M0_ARG_EXP "[sp, #60]"
-
-/* Row k, whose sum is there: bias at r9, exponent at r10, arg_exp in r11. */
-#define DOT_M0_ROW8(sum, k4, k, k2)                                            \
-    "asrs r0, " sum ", #31\n\t"                                                \
-    "mov r1, r9\n\t"                                                           \
-    "ldr r6, [r1, #" k4 "]\n\t"                                                \
-    "asrs r7, r6, #31\n\t"                                                     \
-    "adds " sum ", r6\n\t"                                                     \
-    "adcs r0, r7\n\t"                                                          \
-    "mov r1, r10\n\t"                                                          \
-    "ldrb r6, [r1, #" k "]\n\t"                                                \
-    "mov r1, r11\n\t"                                                          \
-    "subs r6, r1\n\t"                                                          \
-    "movs r7, #32\n\t"                                                         \
-    "subs r7, r6\n\t" DOT_M0_ROUND(sum, "r0", "r6",                            \
-                                   "r7") "ldr r1, " DOT_M0_A "\n\t"            \
-                                         "strh " sum ", [r1, #" k2 "]\n\t"
-
 /* The results of groups from w on, up to a_end. */
 static __attribute__((naked, noinline)) void
 dot_m0_groups8(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
@@ -101,30 +81,11 @@ dot_m0_groups8(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
                DOT_M0_IS(uint32_t, b_step), DOT_M0_IS(const uint8_t *, exps),
                DOT_M0_IS(int32_t, arg_exp))
 {
-    __asm__ volatile(DOT_M0_BEGIN DOT_M0_LOOP8 "ldr r6, " DOT_M0_EXPS "\n\t"
-                                               "mov r8, r0\n\t"
-                                               "mov r10, r6\n\t"
-                                               "adds r6, #4\n\t"
-                                               "str r6, " DOT_M0_EXPS "\n\t"
-                                               "ldr r6, " DOT_M0_B "\n\t"
-                                               "mov r9, r6\n\t"
-                                               "ldr r7, " DOT_M0_B_STEP "\n\t"
-                                               "adds r6, r7\n\t"
-                                               "str r6, " DOT_M0_B "\n\t"
-                                               "ldr r6, " DOT_M0_ARG_EXP "\n\t"
-                                               "mov r11, r6\n\t" /**/
-                     DOT_M0_ROW8("r2", "0", "0", "0")
-                         DOT_M0_ROW8("r3", "4", "1", "2")
-                             DOT_M0_ROW8("r4", "8", "2", "4")
-                                 DOT_M0_ROW8("r5", "12", "3", "6") /**/
-                     "adds r1, #8\n\t"
-                     "str r1, " DOT_M0_A "\n\t"
-                     "mov r0, r8\n\t"
-                     "ldr r6, " DOT_M0_A_END "\n\t"
-                     "cmp r1, r6\n\t"
-                     "beq 5f\n\t"
-                     "b 1b\n"
-                     "5:\n\t" DOT_M0_END);
+    __asm__ volatile(DOT_M0_BEGIN DOT_M0_LOOP8 DOT_M0_RESULTS8(
+        "4", "8",
+        DOT_M0_ROW8("r2", "0", "0", "0") DOT_M0_ROW8("r3", "4", "1", "2")
+            DOT_M0_ROW8("r4", "8", "2", "4")
+                DOT_M0_ROW8("r5", "12", "3", "6")));
 }
 
 static inline void dot_m0_words8(const uint32_t *w, const int32_t *z,
