@@ -1,4 +1,4 @@
-"""The command that counts instructions on emulated cores."""
+"""The command that counts instructions on emulated cores, or times the host."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bench(
         typer.Option(help="Convert the blob before: rows or words; else as it is."),
     ] = None,
     train: Annotated[
-        bool, typer.Option("--train", help="Count learning, not running.")
+        bool, typer.Option("--train", help="Count or time learning, not running.")
     ] = False,
     method: Annotated[
         str | None, typer.Option(help=f"With --train: {', '.join(METHODS)}.")
@@ -53,17 +53,16 @@ def bench(
     loaded from memory, which one instruction may do for many.  Instructions are not
     cycles.
 
-    On the host the way of a step is timed, in nanoseconds: the core alone, a batch
-    from Python, one step a call, and the same model in plain C and float, for this
-    machine (cc -O3 -march=native; _fast: -ffast-math), in onnxruntime and PyTorch where
-    they are there; ratios are to the core, medians of pairs.
+    On the host a step is timed in many ways, in nanoseconds: the core alone, a batch
+    from Python, one step a call (of learning, a sequence), and the same model in plain
+    C and float, for this machine (cc -O3 -march=native; _fast: -ffast-math), in
+    onnxruntime (of learning, JAX) and PyTorch where they are there; ratios are to the
+    core, medians of pairs.
     """
     if method is not None and not (train and method in METHODS):
         raise ValueError(f"--method is {' or '.join(METHODS)}, and for --train")
     if path is not None and cell is not None:
         raise ValueError("give a blob M.vg, or --cell, not both")
-    if on == "host" and train:
-        raise ValueError("--on host times running; leave --train out")
     if on == "host" and profile:
         raise ValueError("--profile counts instructions; give --on a core")
     if layout is not None:
@@ -82,7 +81,7 @@ def bench(
             for core in cores:
                 says.update("bench", len(rows), len(models) * len(cores))
                 if core == "host":
-                    rows.append(host_row(blob))
+                    rows.append(host_row(blob, learner))
                 else:
                     rows.append(bench_row(blob, core, learner, profile=profile))
             says.update("bench", (k + 1) * len(cores), len(models) * len(cores))

@@ -178,6 +178,29 @@ def step_instructions(
     return bench_step(blob, core, flags, seed).instructions
 
 
+def bench_learn(shape: Shape, method: str) -> Learn:
+    """SGD with clipping; ``bench_training`` says when it updates."""
+    rtrl = method == "rtrl97"
+    return Learn(
+        method=method,
+        loss="mse" if shape.output == "linear" else "cross-entropy",
+        k1=int(rtrl),
+        k2=0 if rtrl else SEQUENCE,
+        rate_q24=1 << 20,
+        clip_q16=1 << 16,
+    )
+
+
+def bench_lessons(shape: Shape, n: int, seed: int = 0) -> tuple[Signals, Signals]:
+    """Seeded sequences of SEQUENCE steps: x (n, T, n_in), a target at every step."""
+    x = bench_inputs(shape.n_in, n * SEQUENCE, seed)
+    rng = np.random.default_rng(seed)
+    form = (n, SEQUENCE) + (() if shape.output == "softmax" else (shape.n_out,))
+    top = shape.n_out if shape.output == "softmax" else 1 << 12
+    target = rng.integers(0, top, form).astype(np.int16)
+    return x.reshape(n, SEQUENCE, shape.n_in), target
+
+
 def bench_training(
     blob: bytes,
     core: str = "m4",
@@ -191,21 +214,8 @@ def bench_training(
     sequence and updates at its end, rtrl97 updates at every step.
     """
     shape = parse(blob).shape
-    rtrl = method == "rtrl97"
-    learn = Learn(
-        method=method,
-        loss="mse" if shape.output == "linear" else "cross-entropy",
-        k1=int(rtrl),
-        k2=0 if rtrl else SEQUENCE,
-        rate_q24=1 << 20,
-        clip_q16=1 << 16,
-    )
-    rng = np.random.default_rng(seed)
-    x = bench_inputs(shape.n_in, 2 * SEQUENCE, seed)
-    form = (2, SEQUENCE) + (() if shape.output == "softmax" else (shape.n_out,))
-    top = shape.n_out if shape.output == "softmax" else 1 << 12
-    target = rng.integers(0, top, form).astype(np.int16)
-    x = x.reshape(2, SEQUENCE, shape.n_in)
+    x, target = bench_lessons(shape, 2, seed)
+    learn = bench_learn(shape, method)
     return count_training(blob, learn, x, target, core, flags)[0][-1]
 
 

@@ -84,15 +84,19 @@ class Rows:
         No copy of what is in one piece.  ValueError for an end beyond x.
         """
         n, longest = x.shape[:2]
-        steps = np.full(n, longest) if lengths is None else np.asarray(lengths)
-        if steps.shape != (n,) or np.any((steps < 0) | (steps > longest)):
-            raise ValueError(f"lengths are {n} numbers from 0 to {longest}")
         flat = np.ascontiguousarray(x).reshape(n * longest, *x.shape[2:])
         first = np.arange(n, dtype=np.uint32) * np.uint32(longest)
+        if lengths is None:
+            return cls(flat, first, np.full(n, longest, np.uint32))
+        steps = np.asarray(lengths)
+        if steps.shape != (n,) or np.any((steps < 0) | (steps > longest)):
+            raise ValueError(f"lengths are {n} numbers from 0 to {longest}")
         return cls(flat, first, steps.astype(np.uint32))
 
     def shares(self, n: int) -> list[tuple[int, int]]:
         """Up to n runs of sequences, begin and end, of about as many steps each."""
+        if n == 1:
+            return [(0, len(self.steps))] if len(self.steps) else []
         total = np.cumsum(self.steps, dtype=np.int64)
         fair = int(self.steps.sum(dtype=np.int64)) * np.arange(1, n) / n
         cuts = np.searchsorted(total, fair)
@@ -180,7 +184,7 @@ class Run:
                 f"x is {x.dtype} {x.shape}, not uint16 symbols (T,) or int16 signals "
                 f"(T, {n_in})"
             )
-        if not rows.steps.all() and (self.model.whole or not every):
+        if (self.model.whole or not every) and not rows.steps.all():
             raise ValueError("a sequence has a step at least")
 
     def _call(self, rows: Rows, done: Outcome, every: bool, fresh: bool) -> Any:
@@ -193,8 +197,9 @@ class Run:
             return ffi.from_buffer(f"{kind}[]", array)
 
         symbols = rows.x.ndim == 1
-        size, longest = 0, int(rows.steps.max(initial=0))
-        if self.model.whole and longest:
+        size = 0
+        if self.model.whole and len(rows.steps):
+            longest = int(rows.steps.max())
             size = self.core.check(lib.vg_run_whole_size(self.model, longest))
         kept = {
             "first": at(rows.first, "uint32_t"),

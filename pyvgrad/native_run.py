@@ -104,7 +104,8 @@ class HostRunner:
         if not rows.steps.all():
             raise ValueError("a sequence has a step at least")
         run = self.opened(logits=logits, last=last)
-        rows = replace(rows, x=_dense(rows.x, run.model))
+        if run.model.whole:
+            rows = replace(rows, x=_dense(rows.x, run.model))
         return run.batch(rows, every=not last, **how)
 
     def _signals(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -128,7 +129,7 @@ def _seen(model: QModel, logits: bool, last: bool) -> bytes:
 
 def _dense(x: NDArray[Any], model: Any) -> NDArray[Any]:
     """The one-hot signals of symbols, for a model that takes whole sequences."""
-    if x.dtype != np.uint16 or x.ndim != 1 or not model.whole:
+    if x.dtype != np.uint16 or x.ndim != 1:
         return x
     if np.any(x >= model.n_in):
         raise ValueError(f"a symbol is not below {model.n_in}")

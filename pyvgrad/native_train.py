@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from types import ModuleType
 from typing import Any
@@ -72,32 +73,80 @@ class HostTrainer(Trainer):
         self, x: ArrayLike, target: ArrayLike, known: ArrayLike | None = None
     ) -> int:
         """As in Trainer."""
-        ffi, lib = self._ffi, self._lib
-        inputs = self._inputs(x)
+        given, steps = self._given(x, target, known)
+        if self.learn.symbols:
+            call, inputs = self._lib.vg_train_symbols, given["symbol"]
+        else:
+            call, inputs = self._lib.vg_train_steps, given["x"]
+        changed = call(self._t, inputs, given["target"], given["known"], steps)
+        return self._in_range(changed, "no step was taken")
+
+    def batch(
+        self, x: ArrayLike, target: ArrayLike, known: ArrayLike | None = None
+    ) -> int:
+        """``teach`` and ``end`` of N sequences of T steps, one after the other.
+
+        x is (N, T, n_in) or (N, T), target (N, T, n_out) or (N, T), known (N, T).  One
+        call of the core, Python's lock released.  Returns how often the weights
+        changed.  ValueError as in ``teach``; of a value out of range when the sequences
+        before it have been learnt.
+        """
+        return self.prepared(x, target, known)()
+
+    def prepared(
+        self, x: ArrayLike, target: ArrayLike, known: ArrayLike | None = None
+    ) -> Callable[[], int]:
+        """The call of ``batch``, to be made as often as wanted."""
+        x = np.asarray(x)
+        if x.ndim != (2 if self.learn.symbols else 3):
+            raise ValueError(f"x is {x.dtype} {x.shape}, not sequences of equal length")
+        n, steps = x.shape[:2]
+
+        def rows(a: ArrayLike) -> NDArray[Any]:
+            a = np.asarray(a)
+            if a.shape[:2] != (n, steps):
+                raise ValueError(f"{a.shape} is not for {n} sequences of {steps} steps")
+            return a.reshape(n * steps, *a.shape[2:])
+
+        mask = None if known is None else rows(known)
+        given, _ = self._given(rows(x), rows(target), mask)
+        lessons = self._ffi.new("vg_lessons *", given | {"n": n, "steps": steps})
+
+        def call(_kept: Any = given) -> int:
+            changed = self._lib.vg_lessons_learn(self._t, lessons)
+            return self._in_range(changed, "only the sequences before it were learnt")
+
+        return call
+
+    def _given(
+        self, x: ArrayLike, target: ArrayLike, known: ArrayLike | None
+    ) -> tuple[dict[str, Any], int]:
+        """What a vg_lessons points at, x and a target of each step; their number."""
+        ffi, inputs = self._ffi, self._inputs(x)
         steps = len(inputs)
-        targets = self._targets(target, steps)
         mask = ffi.NULL
         if known is not None:
             flags = np.ascontiguousarray(known, np.uint8)
             if flags.shape != (steps,):
                 raise ValueError(f"known is {flags.shape}, x has {steps} steps")
             mask = ffi.from_buffer("uint8_t[]", flags)
+        given = {
+            "target": ffi.from_buffer("vg_sig[]", self._targets(target, steps)),
+            "known": mask,
+        }
         if self.learn.symbols:
-            call, kind = lib.vg_train_symbols, "uint16_t[]"
+            given["symbol"] = ffi.from_buffer("uint16_t[]", inputs)
         else:
-            call, kind = lib.vg_train_steps, "vg_sig[]"
-        changed = call(
-            self._t,
-            ffi.from_buffer(kind, inputs),
-            ffi.from_buffer("vg_sig[]", targets),
-            mask,
-            steps,
-        )
+            given["x"] = ffi.from_buffer("vg_sig[]", inputs)
+        return given, steps
+
+    def _in_range(self, changed: int, taken: str) -> int:
+        """The number itself; ValueError if it is a vg_err."""
         if changed < 0:
             raise ValueError(
                 f"an input or a target is out of range ({self._core.text(changed)}): "
                 "symbols count from 0 to n_in - 1, classes to n_out - 1, and logistic "
-                "targets lie in 0..16384; no step was taken"
+                f"targets lie in 0..16384; {taken}"
             )
         return int(changed)
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pyvgrad.errors import DeviceError
 from pyvgrad.firmware import FIRMWARE
 
-SOURCE = FIRMWARE / "bench" / "plain.c"
+FOLDER = FIRMWARE / "bench"
 FLAGS = ("-std=c99", "-O3", "-march=native", "-shared", "-fPIC")
+Floats = NDArray[np.float32]
 
 
 class _Layer(ctypes.Structure):
@@ -28,9 +29,39 @@ class _Layer(ctypes.Structure):
     ]
 
 
+class _Learner(ctypes.Structure):
+    """plain_learner of plain_learn.c."""
+
+    _fields_ = [
+        *((k, ctypes.c_void_p) for k in ("w", "g", "z", "a", "c", "tc", "dh", "dc")),
+        *((name, ctypes.c_uint32) for name in ("n_in", "n", "steps")),
+        *((name, ctypes.c_float) for name in ("rate", "clip")),
+    ]
+
+
 def available() -> bool:
-    """Tell whether the source is here, in a checkout, and a compiler."""
-    return SOURCE.is_file() and shutil.which("cc") is not None
+    """Tell whether the sources are here, in a checkout, and a compiler."""
+    return FOLDER.is_dir() and shutil.which("cc") is not None
+
+
+def _built(source: str, fast: bool) -> Any:
+    """The library of a source.  DeviceError where it does not compile."""
+    flags = [*FLAGS, "-ffast-math"] if fast else FLAGS
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder, "plain.so")
+        done = subprocess.run(
+            ["cc", *flags, str(FOLDER / source), "-o", str(library), "-lm"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise DeviceError(f"plain C does not build: {done.stderr[-2000:]}")
+        return ctypes.CDLL(str(library))
+
+
+def _at(array: Floats) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
 
 
 class PlainLstm:
@@ -40,34 +71,62 @@ class PlainLstm:
     that are not correctly rounded.  DeviceError where it does not compile.
     """
 
-    def __init__(
-        self, w: NDArray[np.float32], b: NDArray[np.float32], *, fast: bool = False
-    ) -> None:
-        flags = [*FLAGS, "-ffast-math"] if fast else FLAGS
-        with tempfile.TemporaryDirectory() as folder:
-            library = Path(folder, "plain.so")
-            done = subprocess.run(
-                ["cc", *flags, str(SOURCE), "-o", str(library), "-lm"],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise DeviceError(f"plain C does not build: {done.stderr[-2000:]}")
-            self._code: Any = ctypes.CDLL(str(library))
+    def __init__(self, w: Floats, b: Floats, *, fast: bool = False) -> None:
+        self._code = _built("plain.c", fast)
         n = len(b) // 4
         state = [np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros_like(b)]
         self._arrays = [np.ascontiguousarray(w), np.ascontiguousarray(b), *state]
-        places = [array.ctypes.data for array in self._arrays]
-        self._layer = _Layer(*places, len(w) - n, n)
+        self._layer = _Layer(*map(_at, self._arrays), len(w) - n, n)
         self._n = n
 
-    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, x: Floats) -> Floats:
         """Run y (T, n) of x (T, n_in) from a state of zeros."""
         x = np.ascontiguousarray(x)
         y = np.empty((len(x), self._n), np.float32)
-        layer, given, out = ctypes.byref(self._layer), x.ctypes.data, y.ctypes.data
-        self._code.plain_steps(
-            layer, ctypes.c_void_p(given), len(x), ctypes.c_void_p(out)
-        )
+        self._code.plain_steps(ctypes.byref(self._layer), _at(x), len(x), _at(y))
         return y
+
+
+class PlainLearner:
+    """The layer in training on sequences of ``steps`` steps; arguments as PlainLstm's.
+
+    SGD with ``rate``, the gradient clipped to the norm ``clip``.
+    """
+
+    def __init__(
+        self,
+        w: Floats,
+        b: Floats,
+        steps: int,
+        rate: float,
+        clip: float,
+        *,
+        fast: bool = False,
+    ) -> None:
+        self._code = _built("plain_learn.c", fast)
+        n = len(b) // 4
+        self._weights = np.ascontiguousarray(np.vstack([w, b]), np.float32)
+        columns = len(self._weights)
+        forms = [
+            (columns, 4 * n),
+            (steps + 1, columns),
+            (steps, 4 * n),
+            (steps + 1, n),
+            (steps, n),
+            (n,),
+            (n,),
+        ]
+        self._scratch = [np.zeros(form, np.float32) for form in forms]
+        places = map(_at, (self._weights, *self._scratch))
+        self._learner = _Learner(*places, len(w) - n, n, steps, rate, clip)
+
+    def learn(self, x: Floats, target: Floats) -> None:
+        """An update by each sequence of x (N, steps, n_in) to ``target`` (..., n)."""
+        x, target = np.ascontiguousarray(x), np.ascontiguousarray(target)
+        learner = ctypes.byref(self._learner)
+        self._code.plain_learn(learner, _at(x), _at(target), len(x))
+
+    @property
+    def weights(self) -> tuple[Floats, Floats]:
+        """``w`` and ``b`` as they are now."""
+        return self._weights[:-1], self._weights[-1]

@@ -1,6 +1,7 @@
 """The kernels of learning, each on its own core, against NumPy's int64."""
 
 import ctypes
+import platform
 import shutil
 import subprocess
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from pyvgrad.emulated import LIB, Emulator, build
+from pyvgrad.native_core import library
 
 HALF, PIECE = 12, 16
 HIGHS = (32767 - PIECE) << HALF  # the errors of a piece, added up, are below
@@ -62,14 +64,20 @@ void product(const int32_t *factors, int64_t *to)
 """
 
 
+def has_avx2():
+    return platform.machine() in ("x86_64", "AMD64") and library().lib.vg_has_avx2()
+
+
 class Code:
-    """Functions of a C file, on an emulated core or on this machine."""
+    """Functions of a C file, on an emulated core or this machine, as host or avx2."""
 
     def __init__(self, folder, text, core):
         source = folder / "kernel.c"
         source.write_text(text)
         self.chip = None
-        if core != "host":
+        if core == "avx2" and not has_avx2():
+            pytest.skip("this processor has no AVX2")
+        if core not in ("host", "avx2"):
             if shutil.which("arm-none-eabi-gcc") is None:
                 pytest.skip("needs gcc-arm-none-eabi")
             image = build(core, [source], (f"-I{LIB / 'src'}",))
@@ -78,6 +86,7 @@ class Code:
             return
         path = folder / "kernel.so"
         words = ["-std=c99", "-O2", "-shared", "-fPIC", f"-I{LIB / 'src'}"]
+        words += [f"-I{LIB / 'include'}", *(["-mavx2"] if core == "avx2" else [])]
         subprocess.run(["gcc", *words, source, "-o", path], check=True)
         self.code = ctypes.CDLL(str(path))
 
@@ -186,7 +195,42 @@ void rounded(const int32_t *in, int32_t *out)
             assert int(found[0]) == (4096 * high + low + (1 << exp - 1)) >> exp
 
 
-@pytest.fixture(scope="module", params=["host", "m0", "m3", "m4", "m33"])
+def test_all_columns_of_a_row_at_once(tmp_path):
+    text = """\
+#include "dot_time_avx2.h"
+void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g);
+
+void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
+{
+    dot_time_avx2(e, z, size[0], size[1], (int)size[2], g);
+}
+"""
+    code = Code(tmp_path, text, "avx2")
+    rng = np.random.default_rng(4)
+    signs = np.where(np.arange(PIECE) % 3 == 0, -1, 1)
+    most = (HIGHS - 1) // PIECE
+    alone = np.eye(PIECE, dtype=np.int64)[-1] * (HIGHS - 1)
+    errors = [most * signs, signs * 0 + most, signs * 0 - most, alone, -alone]
+    errors += [np.full(PIECE, 4095), signs * 0 - 1]
+    errors += list(rng.integers(-most, most + 1, (20, PIECE)))
+    for e in errors:
+        for columns in (1, 3, 8, 9, 21):
+            apart = int(rng.integers(PIECE, 20))
+            z = rng.integers(-32768, 32768, (columns, apart)).astype("<i2")
+            z[0, :PIECE] = np.where(e < 0, -32768, 32767)
+            z[-1, :PIECE] = -32768
+            z = z.ravel()[: apart * (columns - 1) + PIECE]  # nothing lies behind
+            sources = np.stack([z[apart * k :][:PIECE] for k in range(columns)])
+            sums = sources.astype(np.int64) @ e
+            for exp in (12, 13, 14):
+                size = np.array([apart, columns, exp], "<u4")
+                g = np.full(columns + 1, 77, "<i4")
+                found = code("row", e.astype("<i4"), z, size, g)
+                expected = [*((sums + (1 << exp - 1)) >> exp), 77]
+                assert found.tolist() == expected
+
+
+@pytest.fixture(scope="module", params=["host", "avx2", "m0", "m3", "m4", "m33"])
 def rows(request, tmp_path_factory):
     """The kernel from row to row that a core has, and its product."""
     return Code(tmp_path_factory.mktemp("rows"), ROWS, request.param)

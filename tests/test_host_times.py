@@ -9,7 +9,9 @@ from random_models import random_qmodel
 
 from pyvgrad import cli
 from pyvgrad.blob import pack, parse
-from pyvgrad.host_times import LENGTH, STREAM, host_times, ways_of
+from pyvgrad.host_learning import learning_ways
+from pyvgrad.host_running import LENGTH, STREAM, running_ways
+from pyvgrad.host_times import host_times
 from pyvgrad.icount import bench_blob
 
 
@@ -17,7 +19,7 @@ from pyvgrad.icount import bench_blob
 def test_every_way_runs_the_same_model(cell):
     blob = bench_blob(cell, 3, 4, 16)
     model = parse(blob)
-    ys = {way.name: np.asarray(way.run()) for way in ways_of(blob, model)}
+    ys = {way.name: np.asarray(way.run()) for way in running_ways(blob, model)}
     assert list(ys)[:3] == ["core", "batch", "single"]
     assert {"onnx_exact", "onnx_float", "onnx_exact_batch"} < set(ys)
     assert ("plain_c" in ys) == (cell == "lstm")
@@ -35,10 +37,53 @@ def test_every_way_runs_the_same_model(cell):
             assert np.abs(found * one - expected).max() < 40, name
 
 
-def test_times_are_given_of_every_way_and_in_pairs():
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
+def test_every_way_learns_the_same(cell):
+    blob = bench_blob(cell, 3, 4, 16)
+    ways = {way.name: way for way in learning_ways(blob, parse(blob), "tbptt", 3)}
+    integers, floats = ["core", "batch", "single"], ["jax"]
+    floats += [name for name in ways if name.startswith(("plain", "torch"))]
+    assert sorted(ways) == sorted(integers + floats)
+    assert ("plain_c" in ways) == (cell == "lstm")
+    (before,) = ways["core"].params()["layers"]
+    # An integer weight is shown rounded to its hi.  The largest of a gate is above 2048
+    # at the start, so that half a step is below 1/4096 of it.
+    half = max(np.abs(w).max() for p in "WU" for w in before[p].values()) / 4096
+    for way in ways.values():
+        way.run()
+    layer = {name: way.params()["layers"][0] for name, way in ways.items()}
+    for part, gates in before.items():
+        for gate, start in gates.items():
+            found = {name: np.asarray(p[part][gate]) for name, p in layer.items()}
+            assert np.abs(found["jax"] - start).max() > 1e-4
+            for name in integers:
+                assert (found[name] == found["core"]).all()
+            for name in floats:
+                assert np.abs(found[name] - found["jax"]).max() < 1e-6, name
+            assert np.abs(found["jax"] - found["core"]).max() < half + 2e-5
+
+
+def test_rtrl97_is_timed_in_the_core_alone():
+    blob = bench_blob("lstm", 3, 4, 8)
+    ways = learning_ways(blob, parse(blob), "rtrl97", 2)
+    assert [way.name for way in ways] == ["core", "batch", "single"]
+    before = ways[0].params()["layers"][0]["W"]["g"]
+    learnt = []
+    for way in ways:
+        way.run()
+        learnt.append(way.params()["layers"][0]["W"]["g"])
+    assert (learnt[0] != before).any()
+    assert (learnt[0] == learnt[1]).all()
+    assert (learnt[0] == learnt[2]).all()
+
+
+@pytest.mark.parametrize("method", [None, "tbptt"])
+def test_times_are_given_of_every_way_and_in_pairs(method):
     blob = bench_blob("lstm", 2, 2, 8)
-    found = host_times(blob, rounds=2)
-    names = [way.name for way in ways_of(blob, parse(blob))]
+    found = host_times(blob, method, rounds=2)
+    model = parse(blob)
+    ways = learning_ways(blob, model, method) if method else running_ways(blob, model)
+    names = [way.name for way in ways]
     assert list(found["ns"]) == list(found["ratios"]) == names
     assert found["ratios"]["core"] == 1
     assert min(found["ns"].values()) > 0
@@ -77,7 +122,20 @@ def test_bench_on_the_host_gives_a_row_and_a_table(pyvgrad):
     assert lines[0].split()[-5:] == ["a", "step", "to", "the", "core"]
 
 
-def test_bench_on_the_host_does_not_time_learning(pyvgrad):
+@pytest.mark.parametrize("method", ["tbptt", "rtrl97"])
+def test_bench_on_the_host_times_learning(pyvgrad, method):
+    asked = ("m.vg", "--on", "host", "--train", "--method", method, "--json")
+    code, out, said = pyvgrad("bench", *asked)
+    assert code == 0, said
+    [row] = json.loads(out)["rows"]
+    assert row["does"] == method
+    assert list(row["ns"])[:3] == list(row["ratios"])[:3] == ["core", "batch", "single"]
+    assert ("jax" in row["ns"]) == (method == "tbptt")
+    assert isinstance(row["overhead_ns"], float)
+
+
+def test_bench_on_the_host_refuses_what_does_not_learn(pyvgrad, tmp_path):
+    blob = pack(random_qmodel(np.random.default_rng(1), whole=True))
+    (tmp_path / "m.vg").write_bytes(blob)
     code, _, said = pyvgrad("bench", "m.vg", "--on", "host", "--train")
     assert (code, len(said.splitlines())) == (2, 1)
-    assert "leave --train out" in said

@@ -116,6 +116,34 @@ def test_learning_on_the_host(host, place):
     assert taught(HostTrainer(blob, learn, host), lessons) == expected != blob
 
 
+@cache
+def tapes_of_16(size):
+    """A blob, its settings, lessons of 16 steps, and NumPy's blob after them.
+
+    ``size`` of targets: so large that errors do not fit into a piece, or small.
+    """
+    shape = stack("lstm", (19, 11, 3), output="linear")
+    rng = np.random.default_rng(size)
+    model = quantize(shape, init_params(shape, rng, scale=0.5), weight_bits=16)
+    learn = Learn("tbptt", loss="mse", k2=16, rate_q24=1 << 20, clip_q16=1 << 16)
+    lessons = [
+        (
+            rng.integers(-16384, 16385, (16, 19)).astype(np.int16),
+            rng.integers(-size, size + 1, (16, 3)).astype(np.int16),
+            np.ones(16, bool),
+        )
+        for _ in range(3)
+    ]
+    blob = pack(model)
+    return blob, learn, lessons, taught(IntTrainer(blob, learn), lessons)
+
+
+@pytest.mark.parametrize("size", [1 << 10, 32767])
+def test_learning_from_tapes_of_16_on_the_host(host, size):
+    blob, learn, lessons, expected = tapes_of_16(size)
+    assert taught(HostTrainer(blob, learn, host), lessons) == expected != blob
+
+
 @pytest.mark.parametrize("core", CORES)
 def test_learning_on_a_core(core):
     for place in range(len(GRID)):

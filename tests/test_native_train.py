@@ -82,6 +82,49 @@ def test_steps_one_by_one_and_dense_inputs_are_the_same_bits(learn):
     assert taught(HostTrainer(REBER, learn), strings()) != whole  # known matters
 
 
+@pytest.mark.parametrize("known", [None, [1, 0, 0, 0, 1, 0, 0, 0, 1]])
+@pytest.mark.parametrize("symbols", [True, False])
+@pytest.mark.parametrize("learn", [replace(RTRL, k1=1), TBPTT])
+def test_a_batch_is_each_sequence_to_its_end(learn, symbols, known):
+    learn = replace(learn, symbols=symbols)
+    x, target = (np.stack(part) for part in zip(*strings(), strict=True))
+    x = x if symbols else np.stack([one_hot(one) for one in x])
+    single, many = HostTrainer(REBER, learn), HostTrainer(REBER, learn)
+    expected = sum(
+        single.teach(*lesson, known) + single.end()
+        for lesson in zip(x, target, strict=True)
+    )
+    assert many.batch(x, target, known and [known] * len(x)) == expected
+    assert many.counters == single.counters
+    assert many.checkpoint() == single.checkpoint()
+
+
+def test_a_batch_stops_at_the_first_value_out_of_range():
+    x, target = (np.stack(part) for part in zip(*strings(), strict=True))
+    target[5, 3] = 7
+    trainer = HostTrainer(REBER, TBPTT)
+    with pytest.raises(ValueError, match="only the sequences before it"):
+        trainer.batch(x, target)
+    assert trainer.blob() == taught(HostTrainer(REBER, TBPTT), strings()[:5])
+    for wrong in ((x[0], target), (x, target[:4]), (x, target, [1] * 9)):
+        with pytest.raises(
+            ValueError, match=r"of equal length|is not for 20 sequences"
+        ):
+            trainer.batch(*wrong)
+
+
+def test_a_batch_of_targets_of_several_outputs():
+    shape = Shape((Layer("lstm", 3, 4),), Readout(4, 2, "linear"))
+    learn = Learn(loss="mse", k2=5)
+    rng = np.random.default_rng(3)
+    x = rng.integers(-9000, 9000, (6, 5, 3)).astype(np.int16)
+    target = rng.integers(-900, 900, (6, 5, 2))
+    many = HostTrainer(blob_of(shape), learn)
+    assert many.batch(x, target) == 6
+    lessons = zip(x, target, strict=True)
+    assert many.blob() == taught(HostTrainer(blob_of(shape), learn), lessons)
+
+
 def test_what_teach_returns_counts_updates():
     trainer = HostTrainer(REBER, replace(RTRL, k1=1))
     (x, target), *_ = strings()

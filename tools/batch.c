@@ -24,6 +24,19 @@ typedef struct {
 /* Run sequences begin to end - 1.  What vg_run_whole and vg_run_save say. */
 int vg_batch_run(vg_run *r, const vg_batch *b, uint32_t begin, uint32_t end);
 
+typedef struct {
+    const vg_sig *x;        /* rows of n_in, or null: */
+    const uint16_t *symbol; /* a row is a symbol */
+    const vg_sig *target;   /* rows of n_out, or a class a row for a softmax */
+    const uint8_t *known;   /* one a row, or null: all are */
+    uint32_t n;             /* sequences, one behind the other */
+    uint32_t steps;         /* of each */
+} vg_lessons;
+
+/* Learn from each sequence to its end.  How often the weights changed, or what
+ * vg_train_steps says of one; then it and those behind it are not learnt. */
+int32_t vg_lessons_learn(vg_train *t, const vg_lessons *b);
+
 /* Can this processor run what was compiled with AVX2 and BMI2? */
 int vg_has_avx2(void);
 
@@ -73,6 +86,33 @@ int vg_batch_run(vg_run *r, const vg_batch *b, uint32_t begin, uint32_t end)
         b->saturated[k] = r->saturated;
     }
     return err < 0 ? err : VG_OK;
+}
+
+/* Steps from a row on. */
+static int32_t lesson(vg_train *t, const vg_lessons *b, size_t row)
+{
+    const uint32_t wide = t->model.output == VG_SOFTMAX ? 1 : t->model.n_out;
+    const vg_sig *target = b->target + row * wide;
+    const uint8_t *known = b->known ? b->known + row : NULL;
+
+    if (b->symbol)
+        return vg_train_symbols(t, b->symbol + row, target, known, b->steps);
+    return vg_train_steps(t, b->x + row * t->model.n_in, target, known,
+                          b->steps);
+}
+
+int32_t vg_lessons_learn(vg_train *t, const vg_lessons *b)
+{
+    int32_t changed = 0;
+
+    for (uint32_t k = 0; k < b->n; k++) {
+        const int32_t found = lesson(t, b, (size_t)k * b->steps);
+
+        if (found < 0)
+            return found;
+        changed += found + vg_train_end(t);
+    }
+    return changed;
 }
 
 int vg_has_avx2(void)

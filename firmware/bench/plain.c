@@ -4,9 +4,9 @@
  * Weights lie column by column, all four gates of it, so that the inner loop
  * goes along them and the compiler makes vectors of it.
  */
-#include <math.h>
-#include <stdint.h>
 #include <string.h>
+
+#include "plain.h"
 
 /* Gates i, f, g, o; rows of them: 4 n. */
 typedef struct {
@@ -21,24 +21,13 @@ typedef struct {
 
 void plain_steps(const plain_lstm *l, const float *x, uint32_t steps, float *y);
 
-static void add(float *restrict a, const float *restrict w, float z, uint32_t n)
-{
-    for (uint32_t k = 0; k < n; k++)
-        a[k] += w[k] * z;
-}
-
-static float sigmoid(float x)
-{
-    return 1.0f / (1.0f + expf(-x));
-}
-
 static void unit(const float *restrict a, float *restrict c, float *restrict h,
                  uint32_t n)
 {
     for (uint32_t u = 0; u < n; u++) {
-        const float i = sigmoid(a[u]), f = sigmoid(a[n + u]);
+        const float i = plain_sigmoid(a[u]), f = plain_sigmoid(a[n + u]);
         c[u] = f * c[u] + i * tanhf(a[2 * n + u]);
-        h[u] = sigmoid(a[3 * n + u]) * tanhf(c[u]);
+        h[u] = plain_sigmoid(a[3 * n + u]) * tanhf(c[u]);
     }
 }
 
@@ -49,9 +38,9 @@ static void step(const plain_lstm *l, const float *x)
 
     memcpy(l->a, l->b, 4 * n * sizeof *l->a);
     for (uint32_t j = 0; j < l->n_in; j++, w += 4 * n)
-        add(l->a, w, x[j], 4 * n);
+        plain_add(l->a, w, x[j], 4 * n);
     for (uint32_t j = 0; j < n; j++, w += 4 * n)
-        add(l->a, w, l->h[j], 4 * n);
+        plain_add(l->a, w, l->h[j], 4 * n);
     unit(l->a, l->c, l->h, n);
 }
 

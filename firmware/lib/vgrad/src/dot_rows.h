@@ -102,6 +102,9 @@ static inline void dot_rows(const int16_t *w, uint32_t stride, const int32_t *e,
     }
 }
 #else
+#if defined(__AVX2__) && !defined(VG_PORTABLE)
+#include "dot_rows_avx2.h"
+#endif
 /* Of up to four columns. */
 static inline void dot_rows(const int16_t *w, uint32_t stride, const int32_t *e,
                             uint32_t rows, uint32_t columns, int64_t *sum)
@@ -109,6 +112,11 @@ static inline void dot_rows(const int16_t *w, uint32_t stride, const int32_t *e,
 #if defined(__thumb2__) && !defined(VG_PORTABLE)
     if (columns == 4) {
         dot_rows_mul4(w, stride, e, rows, sum);
+        return;
+    }
+#elif defined(__AVX2__) && !defined(VG_PORTABLE)
+    if (columns == 4) {
+        dot_rows_avx2(w, stride, e, rows, sum);
         return;
     }
 #endif

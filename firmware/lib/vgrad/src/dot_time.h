@@ -5,7 +5,8 @@
  * piece that fits, of an even number of steps and with sources that lie at a
  * word; DOT_TIME_CUT makes the errors ready for it.  Where not
  * DOT_TIME_MANY, only a tape of one piece is given to it, with exponents of 12
- * or more.
+ * or more.  DOT_TIME_ROW, if there is one, takes all columns of such a row of
+ * 16 steps at once, its errors as they are.
  */
 #ifndef VG_DOT_TIME_H
 #define VG_DOT_TIME_H
@@ -34,6 +35,10 @@
 #define DOT_TIME_PIECE dot_time_piece_c
 #define DOT_TIME_CUT(e, n) ((void)0)
 #define DOT_TIME_MANY 1
+#elif defined(__AVX2__) && !defined(VG_PORTABLE)
+#include "dot_time_avx2.h"
+#define DOT_TIME dot_time_c
+#define DOT_TIME_ROW dot_time_avx2
 #else
 #define DOT_TIME dot_time_c
 #endif

@@ -74,14 +74,20 @@ static inline int32_t fx_rs32(int32_t x, int n)
     return fx_floor32(x + ((int32_t)1 << (n - 1)), n);
 }
 
-/* rs for n in 1..31, by halves: a shift by 32 or more needs a branch. */
+/* rs for n in 1..31; in 32 bits by halves: a shift by 32 or more needs a
+ * branch.
+ */
 static inline int64_t fx_rs31(int64_t x, int n)
 {
+#if UINTPTR_MAX > UINT32_MAX
+    return fx_rs(x, n);
+#else
     const uint64_t y = (uint64_t)x + ((uint32_t)1 << (n - 1));
     const int32_t high = (int32_t)(uint32_t)(y >> 32);
     const uint32_t low = (uint32_t)y >> n | ((uint32_t)(y >> 32) << 1)
                                                 << (31 - n);
     return (int64_t)((uint64_t)(uint32_t)fx_floor32(high, n) << 32 | low);
+#endif
 }
 
 /* rs(a b, n), n in 1..31, that is known to fit, and sat31 of it. */

@@ -2,6 +2,9 @@
  * too large for that, which the norm shows beforehand.
  */
 #include "update.h"
+#if defined(__AVX2__) && !defined(VG_PORTABLE)
+#include "sgd_avx2.h"
+#endif
 
 /* For |x| <= most; 0 if it cannot be had. */
 static int scale_by(vg_scaling *s, int32_t m, int n, uint64_t most)
@@ -51,8 +54,13 @@ void vg_sgd_row(vg_updating *u, const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
                 int32_t *g, uint32_t n)
 {
     const vg_scaling clip = sgd->clip, rate = sgd->rate;
+    const int32_t *const end = g + n;
 
-    for (const int32_t *end = g + n; g < end; g++, hi++, lo++) {
+#if defined(__AVX2__) && !defined(VG_PORTABLE)
+    for (; end - g >= 8 && sgd_avx2(sgd, hi, lo, g); g += 8, hi += 8)
+        lo += 8;
+#endif
+    for (; g < end; g++, hi++, lo++) {
         const int32_t step = scaled(&rate, scaled(&clip, *g));
         const uint32_t sum = (uint32_t)vg_master_of(*hi, *lo) + (uint32_t)step;
         const int32_t new_hi = fx_floor32((int32_t)(sum + 32768), 16);

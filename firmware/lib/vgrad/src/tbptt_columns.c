@@ -98,6 +98,12 @@ void vg_columns_gradient(vg_train *t, const vg_row *r, const vg_row_columns *c)
     int32_t *g = c->g;
     const int exp = c->exp, fits = exp > 0 && r->size < (uint64_t)65536 << exp;
 
+#ifdef DOT_TIME_ROW
+    if (r->n == DOT_PIECE && exp >= DOT_HALF && dot_piece_fits(r->size)) {
+        DOT_TIME_ROW(r->errors, z, c->apart, c->n, exp, g);
+        return;
+    }
+#endif
 #ifdef DOT_TIME_PIECE
     if (r->cut && r->n <= DOT_PIECE && exp >= DOT_HALF) {
         one_piece(r->errors, r->n, c);

@@ -1,0 +1,61 @@
+/* sgd_avx2.h - x86 with AVX2: eight weights by SGD in 32 bits (sgd.c). */
+#ifndef VG_SGD_AVX2_H
+#define VG_SGD_AVX2_H
+
+#include <immintrin.h>
+
+#include "update.h"
+
+static inline __m256i sgd_avx2_scaled(const vg_scaling *s, __m256i x)
+{
+    const __m256i by = _mm256_set1_epi32(s->by);
+    __m256i even, odd;
+
+    x = _mm256_sll_epi32(x, _mm_cvtsi32_si128(s->left));
+    even = _mm256_mul_epi32(x, by);
+    odd = _mm256_mul_epi32(_mm256_srli_epi64(x, 32), by);
+    x = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+    x = _mm256_add_epi32(x, _mm256_set1_epi32(s->half));
+    return _mm256_sra_epi32(x, _mm_cvtsi32_si128(s->right));
+}
+
+static inline __m256i sgd_avx2_wide(const int16_t *p)
+{
+    return _mm256_cvtepi16_epi32(
+        _mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+/* Of numbers that fit 16 bits. */
+static inline void sgd_avx2_store(int16_t *p, __m256i x)
+{
+    _mm_storeu_si128((__m128i *)(void *)p,
+                     _mm_packs_epi32(_mm256_castsi256_si128(x),
+                                     _mm256_extracti128_si256(x, 1)));
+}
+
+/* Move eight weights and forget their gradient; or 0, and they stay, if one
+ * comes near its limit. */
+static inline int sgd_avx2(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
+                           int32_t *g)
+{
+    const __m256i gradient =
+        _mm256_loadu_si256((const __m256i *)(const void *)g);
+    const __m256i step =
+        sgd_avx2_scaled(&sgd->rate, sgd_avx2_scaled(&sgd->clip, gradient));
+    const __m256i master = _mm256_add_epi32(
+        _mm256_slli_epi32(sgd_avx2_wide(hi), 16), sgd_avx2_wide(lo));
+    const __m256i sum = _mm256_add_epi32(master, step);
+    const __m256i new_hi =
+        _mm256_srai_epi32(_mm256_add_epi32(sum, _mm256_set1_epi32(32768)), 16);
+    const __m256i full = _mm256_cmpgt_epi32(_mm256_abs_epi32(new_hi),
+                                            _mm256_set1_epi32(VG_HI_FULL - 1));
+
+    if (!_mm256_testz_si256(full, full))
+        return 0;
+    sgd_avx2_store(hi, new_hi);
+    sgd_avx2_store(lo, _mm256_sub_epi32(sum, _mm256_slli_epi32(new_hi, 16)));
+    _mm256_storeu_si256((__m256i *)(void *)g, _mm256_setzero_si256());
+    return 1;
+}
+
+#endif
