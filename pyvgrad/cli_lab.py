@@ -74,6 +74,7 @@ _LABS = {
         "instructions",
         "what a step takes on Cortex-M, counted, and what others need",
     ),
+    "host": Entry("host_page", "times on this machine, next to other runtimes"),
     "onnx-suite": Entry(
         "onnx_suite",
         "the onnx package's own tests of recurrent nodes on the C core",

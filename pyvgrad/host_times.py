@@ -51,7 +51,9 @@ def host_times(
     }
 
 
-def host_row(blob: bytes, method: str | None = None) -> dict[str, Any]:
+def host_row(
+    blob: bytes, method: str | None = None, rounds: int | None = None
+) -> dict[str, Any]:
     """What ``pyvgrad bench --on host`` says of a blob.  ValueError as host_times."""
     model = parse(blob)
     return {
@@ -62,7 +64,7 @@ def host_row(blob: bytes, method: str | None = None) -> dict[str, Any]:
         "weight_bits": model.weight_bits,
         "layout": model.layout,
         "does": method or "run",
-        **host_times(blob, method),
+        **host_times(blob, method, rounds),
     }
 
 

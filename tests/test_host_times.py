@@ -139,3 +139,17 @@ def test_bench_on_the_host_refuses_what_does_not_learn(pyvgrad, tmp_path):
     (tmp_path / "m.vg").write_bytes(blob)
     code, _, said = pyvgrad("bench", "m.vg", "--on", "host", "--train")
     assert (code, len(said.splitlines())) == (2, 1)
+
+
+def test_the_lab_writes_a_page_of_every_way(pyvgrad, tmp_path):
+    code, out, said = pyvgrad("lab", "host", "-o", "here", "--json")
+    assert code == 0, said
+    found = json.loads(out)
+    assert found["files"] == ["here/host.md", "here/host.json"]
+    assert [row["does"] for row in found["rows"]] == ["run", "tbptt"]
+    figures = json.loads((tmp_path / "here/host.json").read_text())
+    assert figures["rows"] == found["rows"]
+    page = (tmp_path / "here/host.md").read_text()
+    for row in found["rows"]:
+        for way, ns in row["ns"].items():
+            assert f" | {ns:,.0f} ({row['ratios'][way]:.2f}) |" in page, way

@@ -39,7 +39,7 @@ SHELVES = [
     "accuracy device device_train live monitor icount host_running",
     "executors learn real_data instructions host_learning",
     "onnx_import_symbols onnx_import_file host_times",
-    "onnx_import_read onnx_import_weights",
+    "onnx_import_read onnx_import_weights host_page",
     "onnx_import_cells onnx_import_ops",
     "onnx_import_layers onnx_import_nodes",
     "onnx_import_head",
