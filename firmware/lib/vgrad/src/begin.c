@@ -11,7 +11,7 @@ enum { HEADROOM_HI = 4096, HEADROOM_BIAS = (1 << 28) + 1 };
 static int rule_ok(const vg_learn *l)
 {
     if (l->rule > VG_RMSPROP || !VG_HAS_RULE(l->rule) ||
-        l->flags > (VG_NESTEROV | VG_SYMBOLS) ||
+        l->flags > (VG_NESTEROV | (VG_HAS_SYMBOLS ? VG_SYMBOLS : 0)) ||
         ((l->flags & VG_NESTEROV) && l->rule != VG_MOMENTUM))
         return 0;
     if (l->rate_q24 <= 0 || l->clip_q16 < 0 || l->decay_q14 < 0 ||
@@ -57,8 +57,8 @@ static int learn_ok(const vg_model *m, const vg_learn *l)
     const uint32_t readout =
         vg_has_readout(m) ? (uint32_t)1 << VG_FROZEN_READOUT : 0;
 
-    return rule_ok(l) && loss_ok(m, l) && method_ok(m, l) &&
-           !(l->frozen & ~(layers | readout));
+    return VG_HAS_WEIGHTS(16) && rule_ok(l) && loss_ok(m, l) &&
+           method_ok(m, l) && !(l->frozen & ~(layers | readout));
 }
 
 /* ---- begin ------------------------------------------------------------ */

@@ -120,7 +120,7 @@ static int list_ok(const uint8_t *list, const uint8_t *marks, uint32_t n,
 static int lists_ok(const vg_model *m, const vg_learn *learn, const vg_plan *p,
                     const uint8_t *at, const vg_running *now)
 {
-    const int symbols = learn->flags & VG_SYMBOLS;
+    const int symbols = VG_HAS_SYMBOLS && learn->flags & VG_SYMBOLS;
 
     if (symbols && learn->method == VG_RTRL97
             ? !list_ok(at + p->seen, at + p->seen_mark, now->n_seen, m->n_in)

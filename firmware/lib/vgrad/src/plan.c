@@ -90,7 +90,7 @@ static void lay_gate(laying *y, vg_gate *g, const vg_layer *l)
     if (l->n_c)
         g->gates_tape = take(&y->lasts, (uint64_t)g->rows * k2, 2);
     g->errors_tape = take(&y->work, (uint64_t)g->rows * k2, 4);
-    if ((l->fields & VG_FEEDBACK) && (g->letter == 'i' || g->letter == 'o'))
+    if ((vg_fields(l) & VG_FEEDBACK) && (g->letter == 'i' || g->letter == 'o'))
         g->self = take(&y->work, g->rows, 4);
 }
 
@@ -100,7 +100,7 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
 
     /* of lstm97 only f asks for it */
     if (y->learn->method == VG_TBPTT || l->cell != VG_LSTM97 ||
-        (l->fields & VG_FORGET_GATE))
+        (vg_fields(l) & VG_FORGET_GATE))
         net->c0 = take(&y->work, l->n_c, 4);
     net->h_by_c = take(&y->work, l->n_c, 4);
     net->dh = take(&y->work, l->n, 4);
@@ -117,11 +117,11 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
     net->skipped = y->symbols && !layer ? l->n_in : 0;
     net->z_tape = take(&y->lasts, (uint64_t)(l->n_z - net->skipped) * k2, 2);
     net->c_tape = take(&y->lasts, (uint64_t)l->n_c * k2, 4);
-    if (l->cell == VG_GRU_RESET_BEFORE) {
+    if (vg_is_cell(l, VG_GRU_RESET_BEFORE)) {
         net->r0 = take(&y->work, l->n, 2);
         net->s_tape = take(&y->work, (uint64_t)l->n * k2, 2);
     }
-    if (vg_cells[l->cell].gives == 'y')
+    if (vg_gives_y(l))
         net->dy = take(&y->work, l->n, 4);
     if (!n_r)
         net->h_tape = take(&y->lasts, (uint64_t)l->n * k2, 2);
@@ -137,11 +137,11 @@ static vg_reads x_reads(uint32_t symbols)
 /* The letter of a gate, counted among those that the layer has. */
 static char letter_of(const vg_layer *l, uint32_t gate)
 {
-    const char *letters = vg_cells[l->cell].gates;
+    const char *letters = vg_cells[l->cell]->gates;
 
     for (; *letters; letters++) {
-        if (l->n_c && ((*letters == 'f' && !(l->fields & VG_FORGET_GATE)) ||
-                       (*letters == 'o' && !(l->fields & VG_OUTPUT_GATE))))
+        if (l->n_c && ((*letters == 'f' && !(vg_fields(l) & VG_FORGET_GATE)) ||
+                       (*letters == 'o' && !(vg_fields(l) & VG_OUTPUT_GATE))))
             continue;
         if (!gate--)
             break;
@@ -156,7 +156,7 @@ static void layer_gate(vg_gate *g, const vg_layer *l, uint32_t layer,
     const uint8_t reads = l->gate[k].reads;
     /* where h is c as well, it is no signal that the layer gives on h_exp */
     const uint32_t h_exp =
-        *vg_cells[l->cell].carry == 'h' ? VG_MAX_EXP : l->h_exp;
+        vg_cells[l->cell]->carry == 'h' ? VG_MAX_EXP : l->h_exp;
 
     begin_gate(g, &l->gate[k], index);
     g->layer = (uint8_t)(layer < VG_FROZEN_READOUT ? layer : 32);
@@ -264,7 +264,7 @@ static uint64_t lay_all(const vg_model *m, const vg_learn *learn,
     y.m = m;
     y.learn = learn;
     y.index = 0;
-    y.symbols = learn->flags & VG_SYMBOLS;
+    y.symbols = VG_HAS_SYMBOLS ? learn->flags & VG_SYMBOLS : 0;
     y.work.at = work;
     p->plain = plain;
     p->data = plain + 8; /* tag, length */

@@ -51,7 +51,9 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
     if (readout)
         *readout = r;
     end += round4(2 * (uint32_t)m->n_out);
-    return w.group > 1 ? end + vg_wide_size(widest, w.bits) : end;
+    return VG_HAS_LAYOUT(VG_WORDS) && w.group > 1
+               ? end + vg_wide_size(widest, w.bits)
+               : end;
 }
 
 int32_t vg_run_size(const vg_model *m)
@@ -111,9 +113,9 @@ static VG_WITHIN void run_step(vg_run *r, const vg_input *x, vg_sig *y)
     const vg_sig *in = x->x;
 
     for (uint32_t k = 0; k < r->model->n_layers; k++, l++) {
-        if (in)
+        if (!VG_HAS_SYMBOLS || in)
             memcpy(vg_run_signals(r, l->z), in, 2 * (size_t)l->n_in);
-        vg_layer_step(r, l, in ? NULL : x);
+        vg_layer_step(r, l, VG_HAS_SYMBOLS && !in ? x : NULL);
         in = vg_run_out(r, l);
     }
     if (y)
@@ -134,7 +136,7 @@ int vg_run_symbol(vg_run *r, uint32_t symbol, vg_sig *y)
 {
     const vg_input in = {NULL, symbol, (int32_t)1 << r->model->x_exp};
 
-    if (r->model->whole || symbol >= r->model->n_in)
+    if (!VG_HAS_SYMBOLS || r->model->whole || symbol >= r->model->n_in)
         return VG_E_ARG;
     run_step(r, &in, y);
     return VG_OK;
@@ -158,7 +160,7 @@ int vg_run_symbols(vg_run *r, const uint16_t *symbol, uint32_t steps, vg_sig *y)
 {
     const vg_model *m = r->model;
 
-    if (m->whole)
+    if (!VG_HAS_SYMBOLS || m->whole)
         return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++)
         if (symbol[k] >= m->n_in)

@@ -132,7 +132,7 @@ void vg_update(vg_train *t)
         update_gates(&u, g, n);
     }
     t->updates++;
-    if (!(t->learn.flags & VG_SYMBOLS))
+    if (!vg_on_symbols(t))
         return;
     vg_forget(t, p->fresh, p->fresh_mark, &p->now.n_fresh);
     if (t->learn.method == VG_TBPTT)

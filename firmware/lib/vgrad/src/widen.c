@@ -17,7 +17,7 @@ static uint32_t growth(const vg_map *m, uint32_t n)
 {
     uint32_t rows = 0;
 
-    if (m->bits != 8)
+    if (vg_bits_of(m) != 8)
         return 0;
     for (uint32_t k = 0; k < n; k++)
         rows += m[k].rows;
@@ -81,7 +81,7 @@ void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to)
     vg_layer l;
     vg_readout r;
 
-    if (w.bits == 16) {
+    if (VG_BITS(w.bits) == 16) {
         memmove(to, m->blob, sections);
         return;
     }
@@ -133,7 +133,7 @@ void vg_widen_masters(vg_train *t, const vg_model *m)
     vg_layer l;
     vg_readout r;
 
-    if (w.bits == 16)
+    if (VG_BITS(w.bits) == 16)
         return;
     for (uint32_t k = 0; k < m->n_layers; k++) {
         (void)vg_walk_layer(&w, &l);
