@@ -102,7 +102,7 @@ static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
                                                             : VG_OK;
 }
 
-int32_t vg_train_size(const vg_model *m, const vg_learn *learn)
+VG_ONCE int32_t vg_train_size(const vg_model *m, const vg_learn *learn)
 {
     beginning b;
     int err;
@@ -165,8 +165,8 @@ static int lies_well(const vg_model *m, const void *arena, uint32_t size)
     return blob > at ? blob - at >= size : at - blob >= m->size;
 }
 
-int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
-                  void *arena, uint32_t size)
+VG_ONCE int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
+                          void *arena, uint32_t size)
 {
     beginning b;
     vg_model from;
@@ -199,7 +199,7 @@ int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
 
 /* ---- while it goes on -------------------------------------------------- */
 
-int vg_train_tune(vg_train *t, const vg_learn *learn)
+VG_ONCE int vg_train_tune(vg_train *t, const vg_learn *learn)
 {
     vg_learn same;
 
@@ -219,8 +219,8 @@ int vg_train_tune(vg_train *t, const vg_learn *learn)
     return VG_OK;
 }
 
-int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
-                  int32_t factor_q16)
+VG_ONCE int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate,
+                          uint32_t part, int32_t factor_q16)
 {
     const vg_gate *g;
     uint32_t k = 0;

@@ -37,7 +37,7 @@ uint32_t vg_image_size(const vg_layer *l)
 }
 
 /* Every c within +-2^30, and zeros in the padding. */
-int vg_image_ok(const vg_layer *l, const uint8_t *image)
+VG_ONCE int vg_image_ok(const vg_layer *l, const uint8_t *image)
 {
     for (uint32_t k = 0; k < l->n_c; k++) {
         const uint32_t c = get32(image + 4 * (size_t)k);
@@ -162,7 +162,7 @@ static int check_header(const uint8_t *p)
     return VG_OK;
 }
 
-int vg_model_open(vg_model *m, const void *blob, uint32_t size)
+VG_ONCE int vg_model_open(vg_model *m, const void *blob, uint32_t size)
 {
     const uint8_t *p = blob;
     vg_model found;

@@ -52,6 +52,9 @@
 #define VG_HAS_METHOD(method) ((VG_METHODS) >> (method) & 1)
 #define VG_HAS_RULE(rule) ((VG_RULES) >> (rule) & 1)
 
+/* Is there a rule with moments? */
+#define VG_HAS_MOMENTS (((VG_RULES) & 6) != 0)
+
 /* Is there a cell that carries c, or h in full width?  One whose fields are
  * free; with a gate that reads its own cell, or anything but x and r, or that
  * waits for others; that gives another vector than h; or with arguments whose

@@ -56,14 +56,15 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
                : end;
 }
 
-int32_t vg_run_size(const vg_model *m)
+VG_ONCE int32_t vg_run_size(const vg_model *m)
 {
     return (int32_t)lay(m, NULL, NULL);
 }
 
 /* ---- a run ---------------------------------------------------------- */
 
-int vg_run_init(vg_run *r, const vg_model *m, void *arena, uint32_t size)
+VG_ONCE int vg_run_init(vg_run *r, const vg_model *m, void *arena,
+                        uint32_t size)
 {
     vg_readout *readout;
     uint32_t need;
@@ -181,7 +182,7 @@ const vg_sig *vg_run_logits(const vg_run *r)
 
 /* ---- saved states --------------------------------------------------- */
 
-void vg_run_store(const vg_run *r, uint8_t *p)
+VG_ONCE void vg_run_store(const vg_run *r, uint8_t *p)
 {
     const vg_layer *l = vg_run_layers(r);
 
@@ -193,7 +194,7 @@ void vg_run_store(const vg_run *r, uint8_t *p)
     }
 }
 
-void vg_run_load(const vg_run *r, const uint8_t *p)
+VG_ONCE void vg_run_load(const vg_run *r, const uint8_t *p)
 {
     const vg_layer *l = vg_run_layers(r);
 
@@ -201,7 +202,7 @@ void vg_run_load(const vg_run *r, const uint8_t *p)
         load(r, l, p);
 }
 
-int32_t vg_run_save(const vg_run *r, void *buf, uint32_t size)
+VG_ONCE int32_t vg_run_save(const vg_run *r, void *buf, uint32_t size)
 {
     uint8_t *p = buf;
     uint32_t crc;
@@ -217,7 +218,7 @@ int32_t vg_run_save(const vg_run *r, void *buf, uint32_t size)
     return (int32_t)r->model->state_size;
 }
 
-int vg_run_restore(vg_run *r, const void *buf, uint32_t size)
+VG_ONCE int vg_run_restore(vg_run *r, const void *buf, uint32_t size)
 {
     const vg_layer *l;
     const uint8_t *p = buf;

@@ -15,7 +15,7 @@ enum {
     READOUT_HEAD = 8
 };
 
-vg_walk vg_walk_start(const vg_model *m)
+VG_ONCE vg_walk vg_walk_start(const vg_model *m)
 {
     vg_walk w;
 
@@ -32,7 +32,8 @@ vg_walk vg_walk_start(const vg_model *m)
     return w;
 }
 
-int vg_walk_skip(vg_walk *w, uint64_t count, uint32_t size, uint32_t *at)
+VG_ONCE int vg_walk_skip(vg_walk *w, uint64_t count, uint32_t size,
+                         uint32_t *at)
 {
     const uint64_t bytes = count * size;
     const uint64_t padded = (bytes + 3) & ~(uint64_t)3;
@@ -258,7 +259,7 @@ static void pass_on(vg_walk *w, const vg_layer *l)
     w->n_half = 0;
 }
 
-int vg_walk_layer(vg_walk *w, vg_layer *l)
+VG_ONCE int vg_walk_layer(vg_walk *w, vg_layer *l)
 {
     uint32_t at;
     int flags, err;
@@ -284,7 +285,7 @@ int vg_walk_layer(vg_walk *w, vg_layer *l)
     return VG_OK;
 }
 
-int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r)
+VG_ONCE int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r)
 {
     const uint8_t *p;
     uint32_t at, columns;

@@ -24,7 +24,7 @@ static uint32_t growth(const vg_map *m, uint32_t n)
     return weights_of(m, n) - (((rows + 3) & ~3u) - ((n + 3) & ~3u));
 }
 
-uint64_t vg_widen_size(const vg_model *m, uint32_t sections)
+VG_ONCE uint64_t vg_widen_size(const vg_model *m, uint32_t sections)
 {
     vg_walk w = vg_walk_start(m);
     vg_layer l;
@@ -74,7 +74,7 @@ static uint8_t *put_maps(const vg_model *m, const vg_map *maps, uint32_t n,
     return to + size;
 }
 
-void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to)
+VG_ONCE void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to)
 {
     vg_walk w = vg_walk_start(m);
     uint32_t at = w.at; /* of the record */
@@ -126,7 +126,7 @@ static void widen_gate(vg_train *t, const vg_model *m, const vg_map *map,
     }
 }
 
-void vg_widen_masters(vg_train *t, const vg_model *m)
+VG_ONCE void vg_widen_masters(vg_train *t, const vg_model *m)
 {
     const vg_gate *g = vg_gates_of(t);
     vg_walk w = vg_walk_start(m);
