@@ -78,6 +78,15 @@ def test_add_subdirectory_builds_it_and_gives_the_bits(tmp_path, small):
     assert "-DVG_SMALL_TABLES" not in program
 
 
+def test_options_of_cmake_reach_the_compiler(tmp_path):
+    text = f'{PROJECT}add_subdirectory("{LIB}" vgrad)\n'
+    app = write(tmp_path, text + APP.format(target="vgrad::vgrad"))
+    made, said = build(app, "-DVG_OPTIONS=VG_CELLS=16;VG_INPUTS=1")
+    check_bits(made / "app")
+    [library] = [line for line in said.splitlines() if re.search(r" -c .*lut\.c", line)]
+    assert "-DVG_CELLS=16 -DVG_INPUTS=1 " in library
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The library, installed into a folder that then moved."""
@@ -191,6 +200,9 @@ function(zephyr_library_compile_definitions_ifdef feature)
     target_compile_definitions(${ZEPHYR_CURRENT_LIBRARY} PRIVATE ${ARGN})
   endif()
 endfunction()
+function(zephyr_library_compile_definitions)
+  target_compile_definitions(${ZEPHYR_CURRENT_LIBRARY} PRIVATE ${ARGN})
+endfunction()
 function(zephyr_include_directories)
   target_include_directories(zephyr_interface INTERFACE ${ARGN})
 endfunction()
@@ -200,15 +212,38 @@ endfunction()
 @pytest.mark.parametrize("small", ["", "y"])
 def test_as_a_module_of_zephyr_it_gives_the_bits(tmp_path, small):
     module = yaml.safe_load((LIB / "zephyr" / "module.yml").read_text())
+    chosen = {**numbers(), "CELLS": "0x10", "LAYOUTS": "1"}
     folder = LIB / module["build"]["cmake"]
     text = (
         f"{PROJECT}{ZEPHYR}set(CONFIG_VGRAD y)\n"
         f"set(CONFIG_VGRAD_SMALL_TABLES {small})\n"
-        f'add_subdirectory("{folder}" vgrad)\n'
+        + "".join(f"set(CONFIG_VGRAD_{k} {v})\n" for k, v in chosen.items())
+        + f'add_subdirectory("{folder}" vgrad)\n'
     )
     made, said = build(write(tmp_path, text + APP.format(target="vgrad")))
     check_bits(made / "app")
     assert ("-DVG_SMALL_TABLES" in said) == bool(small)
+    assert all(f"-DVG_{k}={v} " in said for k, v in chosen.items())
+
+
+def kconfig():
+    """Kconfig's symbols where the library is asked for, by name."""
+    config = kconfiglib.Kconfig(str(LIB / "zephyr" / "Kconfig"), warn=True)
+    assert not config.warnings
+    config.syms["VGRAD"].set_value("y")
+    return {symbol.name: symbol for symbol in config.unique_defined_syms}
+
+
+def numbers():
+    """The defaults of those that are numbers, without VGRAD_."""
+    kinds = (kconfiglib.INT, kconfiglib.HEX)
+    found = {k: symbol for k, symbol in kconfig().items() if symbol.type in kinds}
+    return {k.removeprefix("VGRAD_"): symbol.str_value for k, symbol in found.items()}
+
+
+def test_kconfig_has_the_options_of_the_core_and_leaves_all_in():
+    text = (LIB / "src" / "options.h").read_text("utf-8")
+    assert numbers() == dict(re.findall(r"#define VG_(\w+) (\w+)\n#endif", text))
 
 
 def test_zephyr_without_the_option_builds_nothing_of_it(tmp_path):
@@ -249,13 +284,12 @@ def test_the_module_s_files_are_where_it_says():
 
 
 def test_kconfig_has_the_options_that_its_cmake_reads():
-    config = kconfiglib.Kconfig(str(LIB / "zephyr" / "Kconfig"), warn=True)
-    assert not config.warnings
+    symbols = kconfig()
     read = (LIB / "zephyr" / "CMakeLists.txt").read_text()
     asked = set(re.findall(r"CONFIG_(\w+)", read))
-    assert asked == {symbol.name for symbol in config.unique_defined_syms}
-    small, on = config.syms["VGRAD_SMALL_TABLES"], config.syms["VGRAD"]
+    assert asked == symbols.keys()
+    small, on = symbols["VGRAD_SMALL_TABLES"], symbols["VGRAD"]
     small.set_value("y")
-    assert small.str_value == "n"
-    on.set_value("y")
     assert small.str_value == "y"
+    on.set_value("n")
+    assert small.str_value == "n"

@@ -55,13 +55,13 @@ TABLE = r"""
 int main(void)
 {
     for (int k = 0; k < VG_N_CELLS; k++) {
-        const vg_cell *c = &vg_cells[k];
-        printf("{\"name\": \"%s\", \"gates\": \"%s\", \"reads\": \"%s\", "
+        const vg_cell *c = vg_cells[k];
+        printf("{\"gates\": \"%s\", \"reads\": \"%s\", "
                "\"functions\": \"%s\", "
                "\"shared\": \"%s\", \"optional\": \"%s\", \"cells\": \"%s\", "
-               "\"carry\": \"%s\", \"fields\": %d, \"free_fields\": %d}\n",
-               c->name, c->gates, c->reads, c->functions, c->shared, c->optional,
-               c->cells, c->carry, c->fields, c->free_fields);
+               "\"carry\": \"%.1s\", \"fields\": %d, \"free_fields\": %d}\n",
+               c->gates, c->reads, c->functions, c->shared, c->optional,
+               c->cells, &c->carry, c->fields, c->free_fields);
     }
     return 0;
 }
@@ -77,14 +77,16 @@ def table(tmp_path_factory):
     return [json.loads(line) for line in text(program).splitlines()]
 
 
-def test_both_cell_tables_have_the_same_rows(table):
-    assert [row["name"] for row in table] == list(CELLS)
+def test_both_cell_tables_have_the_same_rows():
+    listed = (linked.LIB / "src" / "cells.c").read_text("utf-8")
+    rows = re.findall(r"^    HAS\((\w+), (\w+)\),$", listed, re.M)
+    assert rows == [(name.upper(), name) for name in CELLS]
 
 
 @pytest.mark.parametrize("name", list(CELLS))
 def test_row_of_the_cell_table_is_the_same_in_c_and_python(table, name):
     cell = CELLS[name]
-    same = ("name", "gates", "reads", "functions", "shared", "optional", "cells")
+    same = ("gates", "reads", "functions", "shared", "optional", "cells")
     same += ("carry",)
     assert table[cell.code] == {
         **{key: getattr(cell, key) for key in same},

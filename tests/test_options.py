@@ -1,32 +1,56 @@
 """A build with less in it: the same bits, clear refusals, and less flash."""
 
+import re
 import shutil
 
 import numpy as np
 import pytest
+from random_models import random_qmodel, random_signals
 from tool_modules import load
 
+from pyvgrad.blob import pack
+from pyvgrad.cells import CELLS
+from pyvgrad.emulated import Emulator, build
 from pyvgrad.errors import DeviceError
 from pyvgrad.icount import bench_blob, bench_inputs, count_steps, count_training
 from pyvgrad.learning import Learn
+from pyvgrad.native import HostExecutor
 from pyvgrad.native_train import HostTrainer
 
 linked, sizes = load("linked"), load("sizes")
 
 CORE = "m4"
+ARG = -1  # VG_E_ARG
 LSTM = "-DVG_CELLS=16"
-LEAST = (LSTM, "-DVG_METHODS=1", "-DVG_RULES=1")  # lstm, TBPTT, SGD
+RUNS = (LSTM, "-DVG_WEIGHTS=16", "-DVG_LAYOUTS=1", "-DVG_OUTPUTS=1", "-DVG_INPUTS=1")
+LEAST = (*RUNS, "-DVG_METHODS=1", "-DVG_RULES=1")  # TBPTT, SGD
+WORDS = ("-DVG_OUTPUTS=0", "-DVG_LAYOUTS=2")
+LEFT = {"cell": "lstm", "bits": 16, "output": "linear", "n_layers": 2}  # of LEAST
 GOOD = {"loss": "mse", "k2": 8, "rate_q24": 1 << 20, "clip_q16": 1 << 16}
+MASKS = re.findall(
+    r"#define VG_HAS_(\w+) \(\(\(VG_CELLS\) & (0x\w+)\) != 0\)",
+    (linked.LIB / "src" / "options.h").read_text("utf-8"),
+)
+HAS = {  # what a cell of the table has, so that a build of it must have it, too
+    "C": lambda row: row.carry == "c",
+    "H": lambda row: row.carry == "h",
+    "FIELDS": lambda row: row.free_fields,
+    "OWN": lambda row: set(row.reads) & set("dpq"),
+    "PIECES": lambda row: set(row.reads) & set("dpqs"),
+    "LATE": lambda row: set(row.reads) & set("qsh"),
+    "Y": lambda row: row.name == "plus_rnn",
+    "CLAMPS": lambda row: set(row.functions) & set("rn"),
+}
 
 pytestmark = pytest.mark.skipif(
     not shutil.which(linked.ARM + "gcc"), reason="arm-none-eabi-gcc is not installed"
 )
 
 
-def trained(learn, flags, cell="lstm"):
+def trained(learn, flags, cell="lstm", bits=16):
     """The blob after two sequences on the core, and on the whole host."""
     rng = np.random.default_rng(3)
-    blob = bench_blob(cell, 3, 4, 16)
+    blob = bench_blob(cell, 3, 4, bits)
     x = bench_inputs(3, 16).reshape(2, 8, 3)
     target = rng.integers(-4096, 4096, (2, 8, 4)).astype(np.int16)
     found = count_training(blob, learn, x, target, CORE, flags)[1]
@@ -37,10 +61,67 @@ def trained(learn, flags, cell="lstm"):
         return found, host.blob()
 
 
-def test_a_build_of_lstm_alone_runs_an_lstm_with_the_same_bits():
-    blob, x = bench_blob("lstm", 3, 4, 16), bench_inputs(3, 5)
-    whole, less = (count_steps(blob, x, CORE, flags)[1] for flags in ((), LEAST))
-    assert np.array_equal(whole, less)
+def drawn(seed=0, **kind):
+    """A random model, as blob and shape, and signals for it."""
+    rng = np.random.default_rng(seed)
+    model = random_qmodel(rng, **{"sections": False, **kind})
+    return pack(model), random_signals(rng, (5, model.shape.n_in))
+
+
+@pytest.mark.parametrize(
+    ("core", "flags", "kind"),
+    [
+        (CORE, LEAST, LEFT),
+        ("m0", WORDS, {"output": "none", "layout": "words"}),
+        (CORE, ("-DVG_OUTPUTS=4", "-DVG_WEIGHTS=8"), {"output": "softmax", "bits": 8}),
+        (
+            *("m3", ("-DVG_OUTPUTS=2", "-DVG_WEIGHTS=8", "-DVG_LAYOUTS=2")),
+            {"output": "logistic", "bits": 8, "layout": "words"},
+        ),
+        (CORE, ("-DVG_CELLS=64",), {"cell": "lstm_peephole"}),
+        (CORE, ("-DVG_CELLS=256", "-DVG_INPUTS=1"), {"cell": "gru_reset_before"}),
+        ("m0", ("-DVG_CELLS=2048", "-DVG_INPUTS=1"), {"cell": "plus_rnn"}),
+    ],
+)
+def test_what_is_left_runs_with_the_same_bits(core, flags, kind):
+    for seed in range(3):
+        blob, x = drawn(seed, **kind)
+        y = count_steps(blob, x, core, flags)[1]
+        with HostExecutor(blob) as host:
+            assert np.array_equal(y, host.run(x)[0])
+
+
+def test_options_know_which_cells_have_what():
+    assert dict(MASKS).keys() == HAS.keys()
+    for name, mask in MASKS:
+        have = [row.code for row in CELLS.values() if HAS[name](row)]
+        assert int(mask, 16) == sum(1 << code for code in have), name
+
+
+@pytest.mark.parametrize(
+    "kind", [{"bits": 8}, {"layout": "words"}, {"output": "softmax"}], ids=str
+)
+def test_weights_layouts_and_outputs_left_out_are_refused_at_opening(kind):
+    blob, x = drawn(**{**LEFT, **kind})
+    with pytest.raises(DeviceError, match="error -5"):  # VG_E_FORMAT
+        count_steps(blob, x, CORE, LEAST)
+
+
+def test_a_build_without_outputs_refuses_any_readout():
+    blob, x = drawn(output="linear", layout="words")
+    with pytest.raises(DeviceError, match="error -5"):
+        count_steps(blob, x, "m0", WORDS)
+
+
+def test_a_build_without_symbols_takes_none():
+    chip = Emulator(build(CORE, flags=LEAST), CORE)
+    blob = bench_blob("lstm", 3, 4, 16)
+    assert not chip.call("bench_open", chip.place(blob), len(blob)).result
+    size = chip.call("bench_size").result
+    assert not chip.call("bench_start", chip.place(size), size).result
+    run, symbols = chip.symbols["bench_run"], chip.place(bytes(8))
+    assert chip.call("vg_run_symbol", run, 0, 0).result == ARG
+    assert chip.call("vg_run_symbols", run, symbols, 2, 0).result == ARG
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm97", "rnn_tanh"])
@@ -61,16 +142,26 @@ def test_the_least_build_learns_the_same_bits():
         ("-DVG_METHODS=2", Learn("tbptt", **GOOD)),
         ("-DVG_RULES=1", Learn("tbptt", "momentum", decay_q14=1 << 13, **GOOD)),
         ("-DVG_RULES=3", Learn("tbptt", "rmsprop", epsilon_q24=1 << 14, **GOOD)),
+        ("-DVG_INPUTS=1", Learn("tbptt", symbols=True, **GOOD)),
     ],
 )
-def test_a_method_or_rule_that_is_left_out_is_refused(flag, learn):
+def test_a_way_to_learn_that_is_left_out_is_refused(flag, learn):
     with pytest.raises(DeviceError, match="error -1"):  # VG_E_ARG
         trained(learn, (flag,))
+
+
+def test_without_weights_of_16_bits_nothing_learns():
+    with pytest.raises(DeviceError, match="error -1"):
+        trained(Learn("tbptt", **GOOD), ("-DVG_WEIGHTS=8",), bits=8)
 
 
 def test_what_is_left_out_is_not_linked(tmp_path):
     library = linked.compile_library(tmp_path, CORE, ["-Os", *LEAST])
     program = linked.Program(library, tmp_path / "a.elf", sizes.PROGRAMS["learn"])
-    for name in ("vg_rtrl97_after", "vg_gru_derive", "normalized", "gru_unit"):
+    for name in (
+        *("vg_rtrl97_after", "vg_gru_derive", "normalized", "gru_unit"),
+        *("vg_words_map", "dot_dsp_rows8", "vg_lut_exp", "lstm_h_identity"),
+        *("vg_own_back", "gate_in_pieces", "widen_gate"),
+    ):
         assert name not in program.names
     assert "vg_tbptt_flow" in program.names

@@ -20,9 +20,9 @@
  * Build    All of src/ with include/ on the path; nothing to configure.
  *          VG_SMALL_TABLES saves 2,304 bytes of flash for some instructions
  *          more a function, the bits stay the same.  VG_ASSERT(truth) is empty
- *          unless defined.  VG_CELLS, VG_METHODS and VG_RULES, numbers, leave
- *          out cells and ways to learn that a program does not use:
- *          src/options.h.
+ *          unless defined.  VG_CELLS, VG_WEIGHTS, VG_LAYOUTS, VG_OUTPUTS,
+ *          VG_INPUTS, VG_METHODS and VG_RULES, numbers, leave out what a
+ *          program does not use: src/options.h.
  *
  * SPDX-License-Identifier: MIT
  */

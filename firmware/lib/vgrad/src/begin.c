@@ -11,7 +11,7 @@ enum { HEADROOM_HI = 4096, HEADROOM_BIAS = (1 << 28) + 1 };
 static int rule_ok(const vg_learn *l)
 {
     if (l->rule > VG_RMSPROP || !VG_HAS_RULE(l->rule) ||
-        l->flags > (VG_NESTEROV | VG_SYMBOLS) ||
+        l->flags > (VG_NESTEROV | (VG_HAS_SYMBOLS ? VG_SYMBOLS : 0)) ||
         ((l->flags & VG_NESTEROV) && l->rule != VG_MOMENTUM))
         return 0;
     if (l->rate_q24 <= 0 || l->clip_q16 < 0 || l->decay_q14 < 0 ||
@@ -57,8 +57,8 @@ static int learn_ok(const vg_model *m, const vg_learn *l)
     const uint32_t readout =
         vg_has_readout(m) ? (uint32_t)1 << VG_FROZEN_READOUT : 0;
 
-    return rule_ok(l) && loss_ok(m, l) && method_ok(m, l) &&
-           !(l->frozen & ~(layers | readout));
+    return VG_HAS_WEIGHTS(16) && rule_ok(l) && loss_ok(m, l) &&
+           method_ok(m, l) && !(l->frozen & ~(layers | readout));
 }
 
 /* ---- begin ------------------------------------------------------------ */
@@ -102,7 +102,7 @@ static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
                                                             : VG_OK;
 }
 
-int32_t vg_train_size(const vg_model *m, const vg_learn *learn)
+VG_ONCE int32_t vg_train_size(const vg_model *m, const vg_learn *learn)
 {
     beginning b;
     int err;
@@ -165,8 +165,8 @@ static int lies_well(const vg_model *m, const void *arena, uint32_t size)
     return blob > at ? blob - at >= size : at - blob >= m->size;
 }
 
-int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
-                  void *arena, uint32_t size)
+VG_ONCE int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
+                          void *arena, uint32_t size)
 {
     beginning b;
     vg_model from;
@@ -199,7 +199,7 @@ int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
 
 /* ---- while it goes on -------------------------------------------------- */
 
-int vg_train_tune(vg_train *t, const vg_learn *learn)
+VG_ONCE int vg_train_tune(vg_train *t, const vg_learn *learn)
 {
     vg_learn same;
 
@@ -219,8 +219,8 @@ int vg_train_tune(vg_train *t, const vg_learn *learn)
     return VG_OK;
 }
 
-int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate, uint32_t part,
-                  int32_t factor_q16)
+VG_ONCE int vg_train_rate(vg_train *t, uint32_t layer, uint32_t gate,
+                          uint32_t part, int32_t factor_q16)
 {
     const vg_gate *g;
     uint32_t k = 0;

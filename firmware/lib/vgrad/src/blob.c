@@ -37,7 +37,7 @@ uint32_t vg_image_size(const vg_layer *l)
 }
 
 /* Every c within +-2^30, and zeros in the padding. */
-int vg_image_ok(const vg_layer *l, const uint8_t *image)
+VG_ONCE int vg_image_ok(const vg_layer *l, const uint8_t *image)
 {
     for (uint32_t k = 0; k < l->n_c; k++) {
         const uint32_t c = get32(image + 4 * (size_t)k);
@@ -53,7 +53,7 @@ int vg_image_ok(const vg_layer *l, const uint8_t *image)
 /* |w| <= 2^(bits-1) - 1, and zeros where rows and columns are padded. */
 static int weights_ok(const uint8_t *blob, const vg_map *m)
 {
-    const int32_t least = -((int32_t)1 << (m->bits - 1));
+    const int32_t least = -((int32_t)1 << (vg_bits_of(m) - 1));
 
     for (uint32_t row = 0; row < vg_padded_rows(m); row++)
         for (uint32_t j = 0; j < vg_stride(m); j++) {
@@ -150,17 +150,19 @@ static int check_header(const uint8_t *p)
     if (!n_layers || n_layers > MAX_LAYERS || !n_in || !n_out ||
         n_out > MAX_OUT)
         return VG_E_FORMAT;
-    if ((bits != 8 && bits != 16) || p[VG_AT_LAYOUT] > VG_WORDS ||
+    if ((bits != 8 && bits != 16) || !VG_HAS_WEIGHTS(bits) ||
+        p[VG_AT_LAYOUT] > VG_WORDS || !VG_HAS_LAYOUT(p[VG_AT_LAYOUT]) ||
         p[VG_AT_MODE] > VG_FINAL || p[VG_AT_X_EXP] > VG_MAX_EXP ||
         p[VG_AT_COUNT_EXP] > MAX_COUNT_EXP ||
-        flags > (VG_HAS_SCALING | VG_HAS_READOUT) || get16(p + VG_AT_RESERVED))
+        flags > (VG_HAS_SCALING | (VG_HAS_OUTPUTS ? VG_HAS_READOUT : 0)) ||
+        get16(p + VG_AT_RESERVED))
         return VG_E_FORMAT;
     if (!(flags & VG_HAS_SCALING) && p[VG_AT_COUNT_EXP] != p[VG_AT_X_EXP])
         return VG_E_FORMAT;
     return VG_OK;
 }
 
-int vg_model_open(vg_model *m, const void *blob, uint32_t size)
+VG_ONCE int vg_model_open(vg_model *m, const void *blob, uint32_t size)
 {
     const uint8_t *p = blob;
     vg_model found;

@@ -46,7 +46,7 @@ static uint32_t relu_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
  * factor 2 is in lstm_c. */
 static void lstm_g(const vg_layer *l, vg_sig *g)
 {
-    if ((l->fields & VG_G_MASK) == VG_G_S)
+    if ((vg_fields(l) & VG_G_MASK) == VG_G_S)
         sigmoids(g, l->n, g);
     else
         tanhs(g, l->n, g);
@@ -57,8 +57,8 @@ static void lstm_g(const vg_layer *l, vg_sig *g)
 static uint32_t lstm_c(const vg_layer *l, const vg_sig *i, const vg_sig *f,
                        const vg_sig *g, int32_t *c)
 {
-    const int32_t scale = (l->fields & VG_G_MASK) == VG_G_4S2 ? 128 : 64;
-    const int coupled = l->cell == VG_LSTM_COUPLED;
+    const int32_t scale = (vg_fields(l) & VG_G_MASK) == VG_G_4S2 ? 128 : 64;
+    const int coupled = vg_is_cell(l, VG_LSTM_COUPLED);
     uint32_t clamped = 0;
     for (uint32_t b = 0, u = 0; u < l->n; b++) {
         const int32_t forget = f ? f[b] : coupled ? VG_ONE - i[b] : VG_ONE;
@@ -73,7 +73,7 @@ static uint32_t lstm_c(const vg_layer *l, const vg_sig *i, const vg_sig *f,
 static uint32_t lstm_h_tanh(const vg_layer *l, const vg_sig *o,
                             const int32_t *c, vg_sig *h)
 {
-    const int shift = (l->fields & VG_H_MASK) == VG_H_TANH ? 8 : 9;
+    const int shift = (vg_fields(l) & VG_H_MASK) == VG_H_TANH ? 8 : 9;
     for (uint32_t b = 0, u = 0; u < l->n; b++)
         for (const uint32_t end = u + l->block; u < end; u++) {
             const int32_t t = lut_tanh(fx_narrow32(fx_rs32(c[u], shift)));
@@ -101,8 +101,8 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
     const uint32_t blocks = (uint32_t)l->n / l->block;
     vg_sig *i = a, *f = NULL, *o = NULL, *g = a + blocks;
     uint32_t (*h)(const vg_layer *, const vg_sig *, const int32_t *, vg_sig *) =
-        (l->fields & VG_H_MASK) == VG_H_IDENTITY ? lstm_h_identity
-                                                 : lstm_h_tanh;
+        (vg_fields(l) & VG_H_MASK) == VG_H_IDENTITY ? lstm_h_identity
+                                                    : lstm_h_tanh;
     uint32_t clamped;
 
     if (l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
@@ -120,7 +120,7 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
     lstm_g(l, g);
     clamped = lstm_c(l, i, f, g, c);
     clamped += h(l, o, c, r);
-    if (l->fields & VG_FEEDBACK)
+    if (vg_fields(l) & VG_FEEDBACK)
         for (uint32_t b = 0; b < blocks; b++) {
             r[l->n + b] = i[b];
             if (o)
@@ -211,24 +211,38 @@ enum {
     COUPLED = VG_OUTPUT_GATE | VG_RECURRENT
 };
 
-#define HAS(cell, function) (VG_HAS_CELL(VG_##cell) ? (function) : NULL)
-
 /* clang-format off */
-const vg_cell vg_cells[VG_N_CELLS] = {
-    /* name                gates    reads    functions shared optional cells carry gives fields free late */
-    {"rnn_tanh",           "a",     "b",     "t",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, HAS(RNN_TANH, tanh_unit)},
-    {"rnn_sigmoid",        "a",     "b",     "s",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, HAS(RNN_SIGMOID, sigmoid_unit)},
-    {"rnn_relu",           "a",     "b",     "r",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, HAS(RNN_RELU, relu_unit)},
-    {"lstm97",             "ifog",  "bbbb",  "sssg",   "ifo", "fo",    "g",   "c", 'h', LSTM97,  1, 0, NULL, HAS(LSTM97, lstm_unit)},
-    {"lstm",               "ifog",  "bbbb",  "sssg",   "ifo", "",      "g",   "c", 'h', LSTM,    0, 0, NULL, HAS(LSTM, lstm_unit)},
-    {"lstm_coupled",       "iog",   "bbb",   "sst",    "",    "",      "g",   "c", 'h', COUPLED, 0, 0, NULL, HAS(LSTM_COUPLED, lstm_unit)},
-    {"lstm_peephole",      "ifgo",  "ppbq",  "ssts",   "",    "",      "g",   "c", 'h', LSTM,    0, 1, HAS(LSTM_PEEPHOLE, peephole_between), HAS(LSTM_PEEPHOLE, peephole_unit)},
-    {"gru",                "zrnm",  "bbxh",  "sstn",   "",    "",      "nm",  "h", 'h', RNN,     0, 2, HAS(GRU, gru_between), HAS(GRU, gru_unit)},
-    {"gru_reset_before",   "zrn",   "bbs",   "sst",    "",    "",      "n",   "h", 'h', RNN,     0, 1, HAS(GRU_RESET_BEFORE, reset_before_between), HAS(GRU_RESET_BEFORE, gru_unit)},
-    {"indrnn",             "a",     "d",     "r",      "",    "",      "a",   "",  'h', RNN,     0, 0, NULL, HAS(INDRNN, relu_unit)},
-    {"ugrnn",              "zn",    "bb",    "st",     "",    "",      "n",   "h", 'h', RNN,     0, 0, NULL, HAS(UGRNN, ugrnn_unit)},
-    {"plus_rnn",           "znypu", "bbbbx", "stsrn",  "",    "",      "npu", "h", 'y', RNN,     0, 0, NULL, HAS(PLUS_RNN, plus_unit)},
-};
+/*                                     gates    reads    functions shared optional cells carry gives fields free late */
+static const vg_cell rnn_tanh         = {"a",     "b",     "t",      "",    "",      "a",   0,    'h', RNN,     0, 0, NULL, tanh_unit};
+static const vg_cell rnn_sigmoid      = {"a",     "b",     "s",      "",    "",      "a",   0,    'h', RNN,     0, 0, NULL, sigmoid_unit};
+static const vg_cell rnn_relu         = {"a",     "b",     "r",      "",    "",      "a",   0,    'h', RNN,     0, 0, NULL, relu_unit};
+static const vg_cell lstm97           = {"ifog",  "bbbb",  "sssg",   "ifo", "fo",    "g",   'c', 'h', LSTM97,  1, 0, NULL, lstm_unit};
+static const vg_cell lstm             = {"ifog",  "bbbb",  "sssg",   "ifo", "",      "g",   'c', 'h', LSTM,    0, 0, NULL, lstm_unit};
+static const vg_cell lstm_coupled     = {"iog",   "bbb",   "sst",    "",    "",      "g",   'c', 'h', COUPLED, 0, 0, NULL, lstm_unit};
+static const vg_cell lstm_peephole    = {"ifgo",  "ppbq",  "ssts",   "",    "",      "g",   'c', 'h', LSTM,    0, 1, peephole_between, peephole_unit};
+static const vg_cell gru              = {"zrnm",  "bbxh",  "sstn",   "",    "",      "nm",  'h', 'h', RNN,     0, 2, gru_between, gru_unit};
+static const vg_cell gru_reset_before = {"zrn",   "bbs",   "sst",    "",    "",      "n",   'h', 'h', RNN,     0, 1, reset_before_between, gru_unit};
+static const vg_cell indrnn           = {"a",     "d",     "r",      "",    "",      "a",   0,    'h', RNN,     0, 0, NULL, relu_unit};
+static const vg_cell ugrnn            = {"zn",    "bb",    "st",     "",    "",      "n",   'h', 'h', RNN,     0, 0, NULL, ugrnn_unit};
+static const vg_cell plus_rnn         = {"znypu", "bbbbx", "stsrn",  "",    "",      "npu", 'h', 'y', RNN,     0, 0, NULL, plus_unit};
 /* clang-format on */
+
+#define HAS(code, cell) (VG_HAS_CELL(VG_##code) ? &(cell) : NULL)
+
+/* By code; what a build leaves out is null. */
+const vg_cell *const vg_cells[VG_N_CELLS] = {
+    HAS(RNN_TANH, rnn_tanh),
+    HAS(RNN_SIGMOID, rnn_sigmoid),
+    HAS(RNN_RELU, rnn_relu),
+    HAS(LSTM97, lstm97),
+    HAS(LSTM, lstm),
+    HAS(LSTM_COUPLED, lstm_coupled),
+    HAS(LSTM_PEEPHOLE, lstm_peephole),
+    HAS(GRU, gru),
+    HAS(GRU_RESET_BEFORE, gru_reset_before),
+    HAS(INDRNN, indrnn),
+    HAS(UGRNN, ugrnn),
+    HAS(PLUS_RNN, plus_rnn),
+};
 
 #undef HAS

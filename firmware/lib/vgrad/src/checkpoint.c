@@ -32,12 +32,12 @@ static const void *nothing(uint32_t *size)
     return NULL;
 }
 
-const void *vg_train_blob(vg_train *t, uint32_t *size)
+VG_ONCE const void *vg_train_blob(vg_train *t, uint32_t *size)
 {
     return vg_begun(t) ? seal(t, vg_plan_of(t)->plain, size) : nothing(size);
 }
 
-const void *vg_train_checkpoint(vg_train *t, uint32_t *size)
+VG_ONCE const void *vg_train_checkpoint(vg_train *t, uint32_t *size)
 {
     const vg_plan *p;
     uint8_t *blob;
@@ -69,8 +69,8 @@ const void *vg_train_checkpoint(vg_train *t, uint32_t *size)
 
 /* ---- find ------------------------------------------------------------- */
 
-const uint8_t *vg_state_find(const vg_model *m, uint32_t *sections,
-                             uint32_t *length)
+VG_ONCE const uint8_t *vg_state_find(const vg_model *m, uint32_t *sections,
+                                     uint32_t *length)
 {
     const uint8_t *state = NULL;
     vg_walk w = vg_walk_start(m);
@@ -120,7 +120,7 @@ static int list_ok(const uint8_t *list, const uint8_t *marks, uint32_t n,
 static int lists_ok(const vg_model *m, const vg_learn *learn, const vg_plan *p,
                     const uint8_t *at, const vg_running *now)
 {
-    const int symbols = learn->flags & VG_SYMBOLS;
+    const int symbols = VG_HAS_SYMBOLS && learn->flags & VG_SYMBOLS;
 
     if (symbols && learn->method == VG_RTRL97
             ? !list_ok(at + p->seen, at + p->seen_mark, now->n_seen, m->n_in)
@@ -149,8 +149,8 @@ static int running_ok(const vg_learn *learn, const vg_running *now)
                : now->tape_len == learn->k2 && now->tape_at < learn->k2;
 }
 
-int vg_state_ok(const vg_model *m, const vg_learn *learn, const vg_plan *p,
-                const uint8_t *state)
+VG_ONCE int vg_state_ok(const vg_model *m, const vg_learn *learn,
+                        const vg_plan *p, const uint8_t *state)
 {
     const uint8_t *at = state - p->data; /* arena offsets as in the plan */
     const uint8_t *image = at + p->images;
@@ -172,7 +172,7 @@ int vg_state_ok(const vg_model *m, const vg_learn *learn, const vg_plan *p,
 
 /* ---- read ------------------------------------------------------------- */
 
-void vg_state_resume(vg_train *t)
+VG_ONCE void vg_state_resume(vg_train *t)
 {
     vg_plan *p = vg_plan_of(t);
     vg_head head;

@@ -91,6 +91,24 @@ typedef struct {
     uint8_t reserved;
 } vg_map;
 
+/* Of a weight; a constant in a build with one width. */
+static inline uint32_t vg_bits_of(const vg_map *m)
+{
+    return VG_BITS(m->bits);
+}
+
+static inline uint32_t vg_group_of(const vg_map *m)
+{
+    return !VG_HAS_LAYOUT(VG_WORDS) ? 1
+           : VG_HAS_LAYOUT(VG_ROWS) ? m->group
+                                    : 32 / vg_bits_of(m);
+}
+
+static inline int vg_in_words(const vg_map *m)
+{
+    return vg_group_of(m) > 1;
+}
+
 static inline uint32_t vg_stride(const vg_map *m)
 {
     return (m->columns + 3) & ~(uint32_t)3;
@@ -99,7 +117,7 @@ static inline uint32_t vg_stride(const vg_map *m)
 /* Rows with those that fill the last group, < 2^16 + 3. */
 static inline uint32_t vg_padded_rows(const vg_map *m)
 {
-    return (m->rows + m->group - 1u) & ~(m->group - 1u);
+    return (m->rows + vg_group_of(m) - 1) & ~(vg_group_of(m) - 1);
 }
 
 /* Weight j of a row, padding included.  In words the highest bit of every row
@@ -107,11 +125,12 @@ static inline uint32_t vg_padded_rows(const vg_map *m)
 static inline int32_t vg_weight(const uint8_t *blob, const vg_map *m,
                                 uint32_t row, uint32_t j)
 {
-    const uint32_t k = row & (m->group - 1u), flipped = k + 1 < m->group;
-    const size_t at = (row - k) * vg_stride(m) + j * m->group + k;
+    const uint32_t group = vg_group_of(m), k = row & (group - 1);
+    const uint32_t flipped = k + 1 < group;
+    const size_t at = (row - k) * vg_stride(m) + j * group + k;
     const uint8_t *w = blob + m->weights;
 
-    if (m->bits == 8)
+    if (vg_bits_of(m) == 8)
         return flipped ? w[at] - 128 : ((const int8_t *)w)[at];
     return flipped ? ((const uint16_t *)(const void *)w)[at] - 32768
                    : ((const int16_t *)(const void *)w)[at];
@@ -148,19 +167,18 @@ typedef struct {
 
 /* A cell: its gates, as data, and one function over the whole layer. */
 typedef struct {
-    const char *name;
-    const char *gates; /* one letter each, in blob order */
-    const char *reads; /* what each reads: docs/numbers.md has the letters */
-    const char *functions; /* of each: s logistic, t tanh, r relu, n none, g by
-                              field */
-    const char *shared;    /* gates of which a block has only one */
-    const char *optional;  /* gates that a field can leave out */
-    const char *cells;     /* gates whose bias is a cell's */
-    const char *carry;     /* int32 state: c, or h itself in full width */
-    char gives;            /* to the layer above: h, or y */
-    uint8_t fields;        /* the defaults */
-    uint8_t free_fields;   /* 0: the defaults are the only ones */
-    uint8_t n_late;        /* gates, the last ones, that need the others' */
+    char gates[VG_MAX_GATES + 1];     /* one letter each, in blob order */
+    char reads[VG_MAX_GATES + 1];     /* what each reads: docs/numbers.md */
+    char functions[VG_MAX_GATES + 1]; /* of each: s logistic, t tanh, r relu, n
+                                         none, g by field */
+    char shared[4];                   /* gates of which a block has only one */
+    char optional[3];                 /* gates that a field can leave out */
+    char cells[4];                    /* gates whose bias is a cell's */
+    char carry;          /* int32 state: c, h itself in full width, or 0 */
+    char gives;          /* to the layer above: h, or y */
+    uint8_t fields;      /* the defaults */
+    uint8_t free_fields; /* 0: the defaults are the only ones */
+    uint8_t n_late;      /* gates, the last ones, that need the others' */
     /* From a (the arguments of the gates, gate by gate; overwritten by their
      * values), c and r of the step before to c and r of this one.  s or y lies
      * behind the values.  Returns how many unbounded values it
@@ -185,7 +203,25 @@ typedef enum {
     VG_N_CELLS
 } vg_cell_code;
 
-extern const vg_cell vg_cells[VG_N_CELLS];
+extern const vg_cell *const vg_cells[VG_N_CELLS]; /* null: left out */
+
+static inline int vg_is_cell(const vg_layer *l, vg_cell_code code)
+{
+    return VG_HAS_CELL(code) && l->cell == code;
+}
+
+static inline int vg_gives_y(const vg_layer *l)
+{
+    return VG_HAS_Y && vg_cells[l->cell]->gives == 'y';
+}
+
+/* Of a layer that was checked; what no cell of the build has is 0. */
+static inline uint32_t vg_fields(const vg_layer *l)
+{
+    return VG_HAS_FIELDS
+               ? l->fields
+               : l->fields & (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT);
+}
 
 /* ---- walk.c --------------------------------------------------------- */
 
@@ -219,7 +255,11 @@ int vg_walk_skip(vg_walk *w, uint64_t count, uint32_t size, uint32_t *at);
 vg_walk vg_walk_start(const vg_model *m);
 int vg_walk_layer(vg_walk *w, vg_layer *l);
 int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r);
-int vg_has_readout(const vg_model *m);
+
+static inline int vg_has_readout(const vg_model *m)
+{
+    return VG_HAS_OUTPUTS && m->blob[VG_AT_FLAGS] & VG_HAS_READOUT;
+}
 
 /* ---- blob.c --------------------------------------------------------- */
 
@@ -321,9 +361,7 @@ static inline vg_sig *vg_run_r(const vg_run *r, const vg_layer *l)
 /* How many more int16 values lie behind the gates' ones: s, or y. */
 static inline uint32_t vg_n_extra(const vg_layer *l)
 {
-    return l->cell == VG_GRU_RESET_BEFORE || vg_cells[l->cell].gives == 'y'
-               ? l->n
-               : 0;
+    return vg_is_cell(l, VG_GRU_RESET_BEFORE) || vg_gives_y(l) ? l->n : 0;
 }
 
 /* The gates' values of the layer that took its step last, s or y behind them.
@@ -336,8 +374,7 @@ static inline vg_sig *vg_run_values(const vg_run *r)
 /* What a layer gives to the one above, or to the readout, after its step. */
 static inline const vg_sig *vg_run_out(const vg_run *r, const vg_layer *l)
 {
-    return vg_cells[l->cell].gives == 'y' ? vg_run_values(r) + l->rows
-                                          : vg_run_r(r, l);
+    return vg_gives_y(l) ? vg_run_values(r) + l->rows : vg_run_r(r, l);
 }
 
 /* The layers' state to p, or from it; vg_image_size bytes each. */

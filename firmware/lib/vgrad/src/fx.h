@@ -21,6 +21,13 @@
 #define VG_WITHIN inline
 #endif
 
+/* Not in a step: rather small than fast. */
+#ifdef __GNUC__
+#define VG_ONCE __attribute__((cold))
+#else
+#define VG_ONCE
+#endif
+
 /* How often a value was clamped, from below and from above. */
 typedef struct {
     uint32_t low;

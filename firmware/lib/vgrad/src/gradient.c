@@ -34,7 +34,7 @@ vg_columns vg_listed(const vg_train *t, const vg_gate *g, const vg_span *s)
     const vg_plan *p = vg_plan_of(t);
     vg_columns columns = vg_all(g, s);
 
-    if (s->reads == VG_READS_SYMBOL) {
+    if (VG_HAS_SYMBOLS && s->reads == VG_READS_SYMBOL) {
         columns.list = vg_indices(t, g->letter ? p->seen : p->fresh);
         columns.count = g->letter ? p->now.n_seen : p->now.n_fresh;
     }

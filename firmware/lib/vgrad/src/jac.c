@@ -48,11 +48,11 @@ int32_t vg_own_back(const vg_train *t, const vg_gate *g, uint32_t u)
 
 int32_t vg_kept(const vg_layer *l, const vg_sig *values, uint32_t b)
 {
-    if (*vg_cells[l->cell].carry == 'h')
+    if (VG_HAS_H && vg_cells[l->cell]->carry == 'h')
         return values[b]; /* z */
-    if (l->cell == VG_LSTM_COUPLED)
+    if (vg_is_cell(l, VG_LSTM_COUPLED))
         return VG_ONE - values[b]; /* 1 - i */
-    return l->fields & VG_FORGET_GATE ? values[l->n / l->block + b] : VG_ONE;
+    return vg_fields(l) & VG_FORGET_GATE ? values[l->n / l->block + b] : VG_ONE;
 }
 
 void vg_carry_back(vg_train *t, const vg_layer *l, const vg_net *net,
@@ -65,7 +65,7 @@ void vg_carry_back(vg_train *t, const vg_layer *l, const vg_net *net,
         const int32_t kept = vg_kept(l, values, b);
         for (const uint32_t end = u + l->block; u < end; u++) {
             int64_t sum = fx_rs31(fx_product(dc[u], kept), 14);
-            if (l->cell == VG_LSTM_PEEPHOLE)
+            if (vg_is_cell(l, VG_LSTM_PEEPHOLE))
                 sum += (int64_t)vg_own_back(t, i, u) + vg_own_back(t, f, u);
             dc[u] = fx_sat31(sum);
         }
@@ -89,7 +89,7 @@ static void rnn_derive(vg_train *t, const vg_layer *l, const vg_net *net,
     int32_t *d = vg_ints(t, vg_gates_of(t)[net->first].derivatives);
 
     for (uint32_t u = 0; u < l->n; u++)
-        d[u] = rnn_derivative(vg_cells[l->cell].functions[0], h[u]);
+        d[u] = rnn_derivative(vg_cells[l->cell]->functions[0], h[u]);
 }
 
 static void rnn_back(vg_train *t, const vg_layer *l, const vg_net *net,
@@ -98,12 +98,12 @@ static void rnn_back(vg_train *t, const vg_layer *l, const vg_net *net,
     const vg_gate *a = vg_gates_of(t) + net->first;
     int32_t *dh = vg_ints(t, net->dh), *dr = vg_ints(t, net->dr);
 
-    if (vg_cells[l->cell].functions[0] == 'r')
+    if (vg_cells[l->cell]->functions[0] == 'r')
         for (uint32_t u = 0; u < l->n; u++)
             dh[u] = vg_inward(dh[u], h[u], INT32_MIN, INT16_MAX);
     vg_gate_back(t, l, a, dh, NULL);
     for (uint32_t u = 0; u < l->n; u++)
-        dr[u] = l->cell == VG_INDRNN ? vg_own_back(t, a, u) : 0;
+        dr[u] = vg_is_cell(l, VG_INDRNN) ? vg_own_back(t, a, u) : 0;
 }
 
 /* ---- by families ------------------------------------------------------ */
@@ -111,7 +111,7 @@ static void rnn_back(vg_train *t, const vg_layer *l, const vg_net *net,
 void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,
                const vg_left *left)
 {
-    switch (*vg_cells[l->cell].carry) {
+    switch (vg_cells[l->cell]->carry) {
     case 'c':
         if (VG_HAS_C)
             vg_lstm_derive(t, l, net, left);
@@ -128,7 +128,7 @@ void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,
 void vg_step_back(vg_train *t, const vg_layer *l, const vg_net *net,
                   const vg_left *left)
 {
-    switch (*vg_cells[l->cell].carry) {
+    switch (vg_cells[l->cell]->carry) {
     case 'c':
         if (VG_HAS_C)
             vg_lstm_back(t, l, net, left);

@@ -144,8 +144,8 @@ void vg_gru_back(vg_train *t, const vg_layer *l, const vg_net *net,
         if (g->letter == 'z' || g->letter == 'n' || l->cell == VG_GRU)
             vg_gate_back(t, l, g, dc, NULL);
     memset(vg_ints(t, net->dr), 0, 4 * (size_t)l->n);
-    if (l->cell == VG_GRU_RESET_BEFORE)
+    if (vg_is_cell(l, VG_GRU_RESET_BEFORE))
         s_back(t, l, net, left->values + l->n);
-    if (l->cell == VG_PLUS_RNN)
+    if (vg_is_cell(l, VG_PLUS_RNN))
         y_back(t, l, net, left);
 }

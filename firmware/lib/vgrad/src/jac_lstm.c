@@ -19,17 +19,17 @@ static lstm_values lstm_gates(const vg_layer *l, const vg_sig *values)
     const uint32_t blocks = (uint32_t)l->n / l->block;
     lstm_values v = {values, NULL, NULL, values + blocks};
 
-    if (l->cell == VG_LSTM_PEEPHOLE) { /* i f g o */
+    if (vg_is_cell(l, VG_LSTM_PEEPHOLE)) { /* i f g o */
         v.f = values + blocks;
         v.g = v.f + blocks;
         v.o = v.g + blocks;
         return v;
     }
-    if (l->fields & VG_FORGET_GATE) {
+    if (vg_fields(l) & VG_FORGET_GATE) {
         v.f = v.g;
         v.g += blocks;
     }
-    if (l->fields & VG_OUTPUT_GATE) {
+    if (vg_fields(l) & VG_OUTPUT_GATE) {
         v.o = v.g;
         v.g += blocks;
     }
@@ -43,15 +43,15 @@ static int32_t c_derivative(const vg_layer *l, char letter,
 {
     const int32_t g = v->g[u];
 
-    if (letter == 'i' && l->cell == VG_LSTM_COUPLED)
+    if (letter == 'i' && vg_is_cell(l, VG_LSTM_COUPLED))
         return fx_times31(vg_logistic_q28(v->i[b]), fx_minus(64 * g, c0), 24);
     if (letter == 'i') {
-        const int twice = (l->fields & VG_G_MASK) == VG_G_4S2;
+        const int twice = (vg_fields(l) & VG_G_MASK) == VG_G_4S2;
         return fx_times(vg_logistic_q28(v->i[b]), g * (1 + twice), 18);
     }
     if (letter == 'f')
         return fx_times31(vg_logistic_q28(v->f[b]), c0, 24);
-    if ((l->fields & VG_G_MASK) == VG_G_S)
+    if ((vg_fields(l) & VG_G_MASK) == VG_G_S)
         return fx_times(v->i[b], vg_logistic_q28(g), 18);
     return fx_times(v->i[b], ONE_Q28 - g * g, 18);
 }
@@ -61,9 +61,9 @@ static int32_t h_derivative(const vg_layer *l, const lstm_values *v, uint32_t b,
                             int32_t c1, int32_t *by_o)
 {
     const int32_t o = v->o ? v->o[b] : VG_ONE;
-    int32_t t, shift = (l->fields & VG_H_MASK) == VG_H_TANH ? 8 : 9;
+    int32_t t, shift = (vg_fields(l) & VG_H_MASK) == VG_H_TANH ? 8 : 9;
 
-    if ((l->fields & VG_H_MASK) == VG_H_IDENTITY) {
+    if ((vg_fields(l) & VG_H_MASK) == VG_H_IDENTITY) {
         *by_o = fx_times31(vg_logistic_q28(o), c1, 24);
         return o * 1024;
     }
@@ -115,13 +115,13 @@ void vg_lstm_back(vg_train *t, const vg_layer *l, const vg_net *net,
     const vg_gate *end = gates + l->n_gates, *g;
     /* of an argument, RTRL97 cuts what would go on to c by a peephole */
     const vg_gate *peephole =
-        l->cell == VG_LSTM_PEEPHOLE && t->learn.method == VG_TBPTT ? end - 1
-                                                                   : NULL;
+        vg_is_cell(l, VG_LSTM_PEEPHOLE) && t->learn.method == VG_TBPTT ? end - 1
+                                                                       : NULL;
     const int32_t *fed_back = vg_ints(t, net->dr) + l->n;
     const int32_t *h_by_c = vg_ints(t, net->h_by_c);
     int32_t *dh = vg_ints(t, net->dh), *dc = vg_ints(t, net->dc);
 
-    if ((l->fields & VG_H_MASK) == VG_H_IDENTITY)
+    if ((vg_fields(l) & VG_H_MASK) == VG_H_IDENTITY)
         for (uint32_t u = 0; u < l->n; u++)
             dh[u] = vg_inward(dh[u], left->h1[u], INT16_MIN, INT16_MAX);
     for (g = gates; g < end; g++)

@@ -31,7 +31,7 @@ static VG_WITHIN void add_products(two_rows *t, const void *w, const vg_sig *z,
 {
     const void *w1 = (const uint8_t *)w + t->apart;
 
-    if (t->bits == 8)
+    if (VG_BITS(t->bits) == 8)
         DOT_W8(w, w1, z, n, t->sum);
     else
         DOT_W16(w, w1, z, n, t->sum);
@@ -41,12 +41,13 @@ static int32_t weight(const two_rows *t, const uint8_t *w, uint32_t j)
 {
     const void *row = w;
 
-    return t->bits == 8 ? ((const int8_t *)row)[j] : ((const int16_t *)row)[j];
+    return VG_BITS(t->bits) == 8 ? ((const int8_t *)row)[j]
+                                 : ((const int16_t *)row)[j];
 }
 
 static int exp_of(const uint8_t *blob, const vg_map *m, uint32_t row)
 {
-    return blob[m->exps + (m->bits == 8 ? row : 0)];
+    return blob[m->exps + (vg_bits_of(m) == 8 ? row : 0)];
 }
 
 /* sum[2] += w of column j for the symbol that is one there. */
@@ -80,7 +81,7 @@ static const uint8_t *start(const uint8_t *blob, const vg_map *m, uint32_t row,
 {
     const int32_t *b = (const int32_t *)(const void *)(blob + m->biases);
     const uint32_t next = row + 1 < m->rows ? 1 : 0;
-    const uint32_t step = vg_stride(m) * (m->bits / 8u);
+    const uint32_t step = vg_stride(m) * (vg_bits_of(m) / 8);
 
     t->sum[0] = m->biases ? b[row] : 0;
     t->sum[1] = m->biases ? b[row + next] : 0;
@@ -98,11 +99,11 @@ static VG_WITHIN void accumulate(const vg_map *m, const sources *s,
     if (s->z1)
         add_products(t, w, s->z1, s->n1);
     if (s->n2 && s->z2)
-        add_products(t, w + s->n1 * (m->bits / 8u), s->z2, s->n2);
-    if (s->symbol)
+        add_products(t, w + s->n1 * (vg_bits_of(m) / 8), s->z2, s->n2);
+    if (VG_HAS_SYMBOLS && s->symbol)
         add_symbol(t, w, (s->z1 ? s->n1 : 0) + s->symbol->symbol,
                    s->symbol->one);
-    if (s->own)
+    if (VG_HAS_OWN && s->own)
         add_own(t, w, m, s->own, row);
 }
 
@@ -160,7 +161,7 @@ static VG_APART void affine_whole(const uint8_t *blob, const vg_map *m,
     map.rows = m->rows;
     map.stride = vg_stride(m);
     map.arg_exp = m->arg_exp;
-    if (m->bits == 8)
+    if (vg_bits_of(m) == 8)
         DOT_MAP8(&map, a);
     else
         DOT_MAP16(&map, a);
@@ -264,16 +265,19 @@ static uint32_t gate_step(const vg_run *r, const vg_layer *l,
 
     if (VG_HAS_CELL(VG_GRU) && gate->reads == 'x' &&
         l->cell == VG_GRU) { /* with the next one */
-        (gate->group > 1 ? vg_words_reset : gru_with_reset)(r, l, gate, symbol,
-                                                            a);
+        (vg_in_words(gate) ? vg_words_reset : gru_with_reset)(r, l, gate,
+                                                              symbol, a);
         return 0;
     }
-    if (gate->group > 1)
+    if (vg_in_words(gate))
         return vg_words_map(r, l, gate, symbol, NULL, a);
-    if (symbol || (gate->reads != 'b' && gate->reads != 'x'))
+    if ((VG_HAS_SYMBOLS && symbol) ||
+        (VG_HAS_PIECES && gate->reads != 'b' && gate->reads != 'x'))
         return gate_in_pieces(r, l, gate, symbol, a);
     affine_whole(r->model->blob, gate, z, a);
-    return gate->counts ? affine_clamps(r->model->blob, gate, z, a) : 0;
+    return VG_HAS_CLAMPS && gate->counts
+               ? affine_clamps(r->model->blob, gate, z, a)
+               : 0;
 }
 
 void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
@@ -282,16 +286,16 @@ void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
 
     for (uint32_t k = 0; k < l->n_gates; k++) {
         const vg_map *gate = &l->gate[k];
-        if (k == l->n_early) {
-            r->saturated += vg_cells[l->cell].between(
+        if (VG_HAS_LATE && k == l->n_early) {
+            r->saturated += vg_cells[l->cell]->between(
                 l, vg_run_values(r), vg_run_c(r, l), vg_run_r(r, l));
             k += l->cell == VG_GRU; /* the last two are one turn */
         }
         r->saturated += gate_step(r, l, gate, symbol, a);
         a += gate->rows;
     }
-    r->saturated += vg_cells[l->cell].unit(l, vg_run_values(r), vg_run_c(r, l),
-                                           vg_run_r(r, l));
+    r->saturated += vg_cells[l->cell]->unit(l, vg_run_values(r), vg_run_c(r, l),
+                                            vg_run_r(r, l));
 }
 
 /* ---- the readout ---------------------------------------------------- */
@@ -327,7 +331,7 @@ static VG_APART uint32_t readout_map(const vg_run *r, const vg_sig *h,
     s.n1 = out->n_h;
     s.z2 = x->x;
     s.n2 = out->map.columns - out->n_h;
-    if (!x->x && s.n2)
+    if (VG_HAS_SYMBOLS && !x->x && s.n2)
         s.symbol = x;
     /* h may end where a buffer does */
     whole = !s.n2 && !((uintptr_t)h & 3) && !(out->n_h & 3);
@@ -342,21 +346,22 @@ void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
     const uint32_t n = out->map.rows;
     vg_sig *logits = vg_run_signals(r, out->logits);
 
-    if (!n) { /* none: y = h */
+    if (!VG_HAS_OUTPUTS || !n) { /* none: y = h */
         memcpy(logits, h, 2 * (size_t)r->model->n_out);
         memcpy(y, h, 2 * (size_t)r->model->n_out);
         return;
     }
-    r->saturated += out->map.group > 1
+    r->saturated += vg_in_words(&out->map)
                         ? vg_words_map(r, NULL, &out->map, x, h, logits)
                         : readout_map(r, h, x, logits);
     switch (out->output) {
     case VG_LOGISTIC:
-        for (uint32_t j = 0; j < n; j++)
+        for (uint32_t j = 0; VG_HAS_OUTPUT(VG_LOGISTIC) && j < n; j++)
             y[j] = (vg_sig)lut_sigmoid(logits[j]);
         break;
     case VG_SOFTMAX:
-        softmax(logits, n, out->map.arg_exp, y);
+        if (VG_HAS_OUTPUT(VG_SOFTMAX))
+            softmax(logits, n, out->map.arg_exp, y);
         break;
     default:
         for (uint32_t j = 0; j < n; j++)

@@ -97,8 +97,8 @@ void vg_loss_step(vg_train *t, const vg_sig *y, const vg_sig *target)
 
     if (t->learn.loss == VG_MSE)
         mse_step(t, y, target);
-    else if (t->model.output == VG_SOFTMAX)
+    else if (VG_HAS_OUTPUT(VG_SOFTMAX) && t->model.output == VG_SOFTMAX)
         softmax_step(t, y, logits, (uint32_t)*target);
-    else
+    else if (VG_HAS_OUTPUT(VG_LOGISTIC))
         logistic_step(t, y, logits, target);
 }

@@ -98,6 +98,23 @@ static square_sum squares(const vg_train *t)
     return q;
 }
 
+/* floor(x / y), x < 2^62, y in [2^31, 2^32), digit by digit: less code than a
+ * division of 64 bits. */
+static VG_APART uint32_t quotient(uint64_t x, uint32_t y)
+{
+    uint64_t part = (uint64_t)y << 31;
+    uint32_t q = 0;
+
+    for (int k = 0; k < 32; k++, part >>= 1) {
+        q <<= 1;
+        if (x >= part) {
+            x -= part;
+            q++;
+        }
+    }
+    return q;
+}
+
 vg_clipping vg_clip(vg_train *t)
 {
     const square_sum q = squares(t);
@@ -111,8 +128,9 @@ vg_clipping vg_clip(vg_train *t)
     t->norm_q16 = n >> 8 > UINT32_MAX ? UINT32_MAX : (uint32_t)(n >> 8);
     if (!threshold || q.high < high || (q.high == high && q.low <= low))
         return clip;
-    clip.m = (int32_t)((c << (62 - c_bits)) /
-                       (n_bits > 32 ? n >> (n_bits - 32) : n << (32 - n_bits)));
+    clip.m = (int32_t)quotient(
+        c << (62 - c_bits),
+        (uint32_t)(n_bits > 32 ? n >> (n_bits - 32) : n << (32 - n_bits)));
     clip.shift = 30 + n_bits - c_bits;
     t->clipped++;
     return clip;

@@ -1,18 +1,37 @@
 /* options.h - what a build leaves out, so that nobody pays for it:
  *
  *     VG_CELLS    bits by vg_cell_code: 16 is lstm alone, 144 lstm and gru
+ *     VG_WEIGHTS  16 is weights of 16 bits alone, 8 of 8, 24 both
+ *     VG_LAYOUTS  1 is matrices in rows alone, 2 in words, 3 both
+ *     VG_OUTPUTS  bits by vg_output: 1 is a linear readout alone, 2 logistic,
+ *                 4 softmax; 0: no readout at all
+ *     VG_INPUTS   1 is vectors alone, 3 symbols, too
  *     VG_METHODS  bits by vg_method: 1 is TBPTT alone, 2 RTRL97
  *     VG_RULES    bits by vg_rule: 1 is SGD alone, 2 momentum, 4 RMSprop
  *
- * as numbers, -DVG_CELLS=16; without them all is there.  A blob with a cell
- * that is left out is refused when it is opened (VG_E_FORMAT), settings with a
- * method or a rule that is left out when a training begins (VG_E_ARG).
+ * as numbers, -DVG_CELLS=16; without them all is there.  A blob with a cell,
+ * weights, a layout or a readout that is left out is refused when it is opened
+ * (VG_E_FORMAT); settings with a method, a rule or symbols that are left out
+ * when a training begins, and so all of them without weights of 16 bits, and
+ * symbols in a call (VG_E_ARG).
  */
 #ifndef VG_OPTIONS_H
 #define VG_OPTIONS_H
 
 #ifndef VG_CELLS
 #define VG_CELLS 0xFFF
+#endif
+#ifndef VG_WEIGHTS
+#define VG_WEIGHTS 24
+#endif
+#ifndef VG_LAYOUTS
+#define VG_LAYOUTS 3
+#endif
+#ifndef VG_OUTPUTS
+#define VG_OUTPUTS 7
+#endif
+#ifndef VG_INPUTS
+#define VG_INPUTS 3
 #endif
 #ifndef VG_METHODS
 #define VG_METHODS 3
@@ -23,11 +42,30 @@
 
 /* Constants where the argument is one: what stands behind a 0 is not linked. */
 #define VG_HAS_CELL(code) ((VG_CELLS) >> (code) & 1)
+#define VG_HAS_WEIGHTS(bits) (((VG_WEIGHTS) & (bits)) != 0)
+#define VG_BITS(bits)                                                          \
+    (!VG_HAS_WEIGHTS(8) ? 16 : VG_HAS_WEIGHTS(16) ? (bits) : 8)
+#define VG_HAS_LAYOUT(layout) ((VG_LAYOUTS) >> (layout) & 1)
+#define VG_HAS_OUTPUTS ((VG_OUTPUTS) != 0)
+#define VG_HAS_OUTPUT(output) ((VG_OUTPUTS) >> (output) & 1)
+#define VG_HAS_SYMBOLS ((VG_INPUTS) >> 1 & 1)
 #define VG_HAS_METHOD(method) ((VG_METHODS) >> (method) & 1)
 #define VG_HAS_RULE(rule) ((VG_RULES) >> (rule) & 1)
 
-/* Is there a cell that carries c, or h in full width? */
-#define VG_HAS_C ((VG_CELLS) & 0x078)
-#define VG_HAS_H ((VG_CELLS) & 0xD80)
+/* Is there a rule with moments? */
+#define VG_HAS_MOMENTS (((VG_RULES) & 6) != 0)
+
+/* Is there a cell that carries c, or h in full width?  One whose fields are
+ * free; with a gate that reads its own cell, or anything but x and r, or that
+ * waits for others; that gives another vector than h; or with arguments whose
+ * clamps count? */
+#define VG_HAS_C (((VG_CELLS) & 0x078) != 0)
+#define VG_HAS_H (((VG_CELLS) & 0xD80) != 0)
+#define VG_HAS_FIELDS (((VG_CELLS) & 0x008) != 0)
+#define VG_HAS_OWN (((VG_CELLS) & 0x240) != 0)
+#define VG_HAS_PIECES (((VG_CELLS) & 0x340) != 0)
+#define VG_HAS_LATE (((VG_CELLS) & 0x1C0) != 0)
+#define VG_HAS_Y (((VG_CELLS) & 0x800) != 0)
+#define VG_HAS_CLAMPS (((VG_CELLS) & 0xA84) != 0)
 
 #endif

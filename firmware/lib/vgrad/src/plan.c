@@ -8,11 +8,13 @@ typedef struct {
     uint64_t at;
 } cursor;
 
-static uint32_t take(cursor *c, uint64_t count, uint32_t size)
+/* rows x columns of size bytes. */
+static VG_APART uint32_t take(cursor *c, uint32_t rows, uint32_t columns,
+                              uint32_t size)
 {
     const uint64_t at = c->at;
 
-    c->at += (count * size + 3) & ~(uint64_t)3;
+    c->at += ((uint64_t)rows * columns * size + 3) & ~(uint64_t)3;
     return (uint32_t)at;
 }
 
@@ -64,34 +66,32 @@ static void lay_masters(laying *y, vg_gate *g)
 {
     /* between updates only the readout's gradient is more than zeros */
     cursor *gradient =
-        y->learn->method == VG_TBPTT && g->letter ? &y->work : &y->lasts;
-    const uint64_t n = (uint64_t)g->rows * vg_in_row(g);
-
-    g->factors = take(&y->lasts, VG_FACTORS, 4);
-    g->lo = take(&y->lasts, (uint64_t)g->rows * vg_gate_stride(g), 2);
-    g->g = take(gradient, n, 4);
-    if (y->learn->rule != VG_SGD)
-        g->v = take(&y->lasts, n, 4);
+        vg_by_tbptt(y->learn) && g->letter ? &y->work : &y->lasts;
+    g->factors = take(&y->lasts, 1, VG_FACTORS, 4);
+    g->lo = take(&y->lasts, g->rows, vg_gate_stride(g), 2);
+    g->g = take(gradient, g->rows, vg_in_row(g), 4);
+    if (VG_HAS_MOMENTS && y->learn->rule != VG_SGD)
+        g->v = take(&y->lasts, g->rows, vg_in_row(g), 4);
 }
 
 static void lay_gate(laying *y, vg_gate *g, const vg_layer *l)
 {
     const uint32_t k2 = y->learn->k2;
-    const int tape = y->learn->method == VG_TBPTT;
+    const int tape = vg_by_tbptt(y->learn);
 
     lay_masters(y, g);
-    g->derivatives = take(&y->work, l->n, 4);
+    g->derivatives = take(&y->work, 1, l->n, 4);
     if (tape || vg_acts_on_h(g))
-        g->errors = take(&y->work, g->rows, 4);
+        g->errors = take(&y->work, 1, g->rows, 4);
     else
-        g->traces = take(&y->lasts, (uint64_t)l->n * vg_in_row(g), 4);
+        g->traces = take(&y->lasts, l->n, vg_in_row(g), 4);
     if (!tape)
         return;
     if (l->n_c)
-        g->gates_tape = take(&y->lasts, (uint64_t)g->rows * k2, 2);
-    g->errors_tape = take(&y->work, (uint64_t)g->rows * k2, 4);
-    if ((l->fields & VG_FEEDBACK) && (g->letter == 'i' || g->letter == 'o'))
-        g->self = take(&y->work, g->rows, 4);
+        g->gates_tape = take(&y->lasts, g->rows, k2, 2);
+    g->errors_tape = take(&y->work, g->rows, k2, 4);
+    if ((vg_fields(l) & VG_FEEDBACK) && (g->letter == 'i' || g->letter == 'o'))
+        g->self = take(&y->work, 1, g->rows, 4);
 }
 
 static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
@@ -99,32 +99,32 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
     const uint32_t k2 = y->learn->k2, n_r = l->n_z - l->n_in;
 
     /* of lstm97 only f asks for it */
-    if (y->learn->method == VG_TBPTT || l->cell != VG_LSTM97 ||
-        (l->fields & VG_FORGET_GATE))
-        net->c0 = take(&y->work, l->n_c, 4);
-    net->h_by_c = take(&y->work, l->n_c, 4);
-    net->dh = take(&y->work, l->n, 4);
-    net->dc = take(&y->work, l->n, 4);
-    if (y->learn->method != VG_TBPTT) {
-        net->r0 = take(&y->work, n_r, 2);
+    if (vg_by_tbptt(y->learn) || l->cell != VG_LSTM97 ||
+        (vg_fields(l) & VG_FORGET_GATE))
+        net->c0 = take(&y->work, 1, l->n_c, 4);
+    net->h_by_c = take(&y->work, 1, l->n_c, 4);
+    net->dh = take(&y->work, 1, l->n, 4);
+    net->dc = take(&y->work, 1, l->n, 4);
+    if (!vg_by_tbptt(y->learn)) {
+        net->r0 = take(&y->work, 1, n_r, 2);
         return;
     }
-    net->dx = take(&y->work, layer ? l->n_in : 0, 4);
-    net->dr = take(&y->work, n_r, 4);
-    net->values = take(&y->work, l->rows, 2);
-    net->c1 = take(&y->work, l->n_c, 4);
-    net->h = take(&y->work, l->n, 2);
+    net->dx = take(&y->work, 1, layer ? l->n_in : 0, 4);
+    net->dr = take(&y->work, 1, n_r, 4);
+    net->values = take(&y->work, 1, l->rows, 2);
+    net->c1 = take(&y->work, 1, l->n_c, 4);
+    net->h = take(&y->work, 1, l->n, 2);
     net->skipped = y->symbols && !layer ? l->n_in : 0;
-    net->z_tape = take(&y->lasts, (uint64_t)(l->n_z - net->skipped) * k2, 2);
-    net->c_tape = take(&y->lasts, (uint64_t)l->n_c * k2, 4);
-    if (l->cell == VG_GRU_RESET_BEFORE) {
-        net->r0 = take(&y->work, l->n, 2);
-        net->s_tape = take(&y->work, (uint64_t)l->n * k2, 2);
+    net->z_tape = take(&y->lasts, l->n_z - net->skipped, k2, 2);
+    net->c_tape = take(&y->lasts, l->n_c, k2, 4);
+    if (vg_is_cell(l, VG_GRU_RESET_BEFORE)) {
+        net->r0 = take(&y->work, 1, l->n, 2);
+        net->s_tape = take(&y->work, l->n, k2, 2);
     }
-    if (vg_cells[l->cell].gives == 'y')
-        net->dy = take(&y->work, l->n, 4);
+    if (vg_gives_y(l))
+        net->dy = take(&y->work, 1, l->n, 4);
     if (!n_r)
-        net->h_tape = take(&y->lasts, (uint64_t)l->n * k2, 2);
+        net->h_tape = take(&y->lasts, l->n, k2, 2);
 }
 
 /* ---- gates as the model has them ------------------------------------ */
@@ -137,11 +137,11 @@ static vg_reads x_reads(uint32_t symbols)
 /* The letter of a gate, counted among those that the layer has. */
 static char letter_of(const vg_layer *l, uint32_t gate)
 {
-    const char *letters = vg_cells[l->cell].gates;
+    const char *letters = vg_cells[l->cell]->gates;
 
     for (; *letters; letters++) {
-        if (l->n_c && ((*letters == 'f' && !(l->fields & VG_FORGET_GATE)) ||
-                       (*letters == 'o' && !(l->fields & VG_OUTPUT_GATE))))
+        if (l->n_c && ((*letters == 'f' && !(vg_fields(l) & VG_FORGET_GATE)) ||
+                       (*letters == 'o' && !(vg_fields(l) & VG_OUTPUT_GATE))))
             continue;
         if (!gate--)
             break;
@@ -156,7 +156,7 @@ static void layer_gate(vg_gate *g, const vg_layer *l, uint32_t layer,
     const uint8_t reads = l->gate[k].reads;
     /* where h is c as well, it is no signal that the layer gives on h_exp */
     const uint32_t h_exp =
-        *vg_cells[l->cell].carry == 'h' ? VG_MAX_EXP : l->h_exp;
+        vg_cells[l->cell]->carry == 'h' ? VG_MAX_EXP : l->h_exp;
 
     begin_gate(g, &l->gate[k], index);
     g->layer = (uint8_t)(layer < VG_FROZEN_READOUT ? layer : 32);
@@ -218,9 +218,9 @@ static uint32_t lay_layers(laying *y, vg_plan *p, vg_gate *gates, vg_net *nets)
         x_exp = l.h_exp;
         last = l.n;
     }
-    p->dh_tape = take(&y->lasts, (uint64_t)last * y->learn->k2, 4);
-    p->d_logits = take(&y->work, y->m->n_out, 4);
-    p->y = take(&y->work, y->m->n_out, 2);
+    p->dh_tape = take(&y->lasts, last, y->learn->k2, 4);
+    p->d_logits = take(&y->work, 1, y->m->n_out, 4);
+    p->y = take(&y->work, 1, y->m->n_out, 2);
     if (vg_has_readout(y->m)) {
         (void)vg_walk_readout(&w, y->m, &r);
         readout_gate(&g, y->m, &r, x_exp, y->symbols, &y->index);
@@ -240,14 +240,14 @@ static void lay_lists(laying *y, vg_plan *p, uint32_t shortcuts)
     const uint32_t n = y->symbols ? y->m->n_in : 0;
     const uint32_t k2 = y->symbols ? y->learn->k2 : 0;
     /* TBPTT makes its list when an update falls due */
-    cursor *seen = y->learn->method == VG_TBPTT ? &y->work : &y->lasts;
+    cursor *seen = vg_by_tbptt(y->learn) ? &y->work : &y->lasts;
 
-    p->seen = take(seen, n, 2);
-    p->seen_mark = take(seen, n, 2);
-    p->fresh = take(&y->lasts, shortcuts, 2);
-    p->fresh_mark = take(&y->lasts, shortcuts, 2);
-    p->symbol_tape = take(&y->lasts, k2, 2);
-    p->next = take(&y->work, k2, 2);
+    p->seen = take(seen, 1, n, 2);
+    p->seen_mark = take(seen, 1, n, 2);
+    p->fresh = take(&y->lasts, 1, shortcuts, 2);
+    p->fresh_mark = take(&y->lasts, 1, shortcuts, 2);
+    p->symbol_tape = take(&y->lasts, 1, k2, 2);
+    p->next = take(&y->work, 1, k2, 2);
 }
 
 /* One laying, with what is for a moment from `work` on.  Returns the end of
@@ -264,7 +264,7 @@ static uint64_t lay_all(const vg_model *m, const vg_learn *learn,
     y.m = m;
     y.learn = learn;
     y.index = 0;
-    y.symbols = learn->flags & VG_SYMBOLS;
+    y.symbols = VG_HAS_SYMBOLS ? learn->flags & VG_SYMBOLS : 0;
     y.work.at = work;
     p->plain = plain;
     p->data = plain + 8; /* tag, length */
@@ -272,19 +272,20 @@ static uint64_t lay_all(const vg_model *m, const vg_learn *learn,
     p->images = (uint32_t)y.lasts.at;
     for (uint32_t k = 0; k < m->n_layers; k++) {
         (void)vg_walk_layer(&w, &l);
-        (void)take(&y.lasts, vg_image_size(&l), 1);
+        (void)take(&y.lasts, 1, vg_image_size(&l), 1);
     }
     lay_lists(&y, p, lay_layers(&y, p, gates, nets));
     p->end = (uint32_t)y.lasts.at;
-    p->run = take(&y.work, (uint32_t)vg_run_size(m), 1);
-    p->gates = take(&y.work, p->n_gates, sizeof(vg_gate));
-    p->nets = take(&y.work, m->n_layers, sizeof(vg_net));
+    p->run = take(&y.work, 1, (uint32_t)vg_run_size(m), 1);
+    p->gates = take(&y.work, 1, p->n_gates, sizeof(vg_gate));
+    p->nets = take(&y.work, 1, m->n_layers, sizeof(vg_net));
     p->size = (uint32_t)y.work.at;
     return y.work.at > INT32_MAX ? UINT64_MAX : y.lasts.at;
 }
 
-int vg_plan_lay(const vg_model *m, const vg_learn *learn, uint32_t plain,
-                vg_plan *p, vg_gate *gates, vg_net *nets)
+VG_ONCE int vg_plan_lay(const vg_model *m, const vg_learn *learn,
+                        uint32_t plain, vg_plan *p, vg_gate *gates,
+                        vg_net *nets)
 {
     const uint64_t end = lay_all(m, learn, plain, 0, p, NULL, NULL);
 

@@ -137,6 +137,12 @@ static inline int vg_begun(const vg_train *t)
     return t && t->arena;
 }
 
+/* Is every x a symbol? */
+static inline int vg_on_symbols(const vg_train *t)
+{
+    return VG_HAS_SYMBOLS && t->learn.flags & VG_SYMBOLS;
+}
+
 /* ---- places --------------------------------------------------------- */
 
 static inline void *vg_at(const vg_train *t, uint32_t at)
@@ -240,7 +246,7 @@ static inline const vg_span *vg_span_of(const vg_gate *g, vg_reads reads)
 
 static inline int vg_reads_own(const vg_span *s)
 {
-    return s->reads >= VG_READS_OWN_H;
+    return VG_HAS_OWN && s->reads >= VG_READS_OWN_H;
 }
 
 /* How many gates from this one on have one exponent: n and m of a gru. */

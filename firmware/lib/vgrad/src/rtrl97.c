@@ -167,6 +167,6 @@ void vg_rtrl97_reset(vg_train *t)
         for (uint32_t i = 0; g->traces && i < g->n_spans; i++)
             forget_traces(t, g, &g->span[i]);
     }
-    if (t->learn.flags & VG_SYMBOLS)
+    if (vg_on_symbols(t))
         vg_forget(t, p->seen, p->seen_mark, &p->now.n_seen);
 }

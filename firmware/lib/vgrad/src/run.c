@@ -51,17 +51,20 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
     if (readout)
         *readout = r;
     end += round4(2 * (uint32_t)m->n_out);
-    return w.group > 1 ? end + vg_wide_size(widest, w.bits) : end;
+    return VG_HAS_LAYOUT(VG_WORDS) && w.group > 1
+               ? end + vg_wide_size(widest, w.bits)
+               : end;
 }
 
-int32_t vg_run_size(const vg_model *m)
+VG_ONCE int32_t vg_run_size(const vg_model *m)
 {
     return (int32_t)lay(m, NULL, NULL);
 }
 
 /* ---- a run ---------------------------------------------------------- */
 
-int vg_run_init(vg_run *r, const vg_model *m, void *arena, uint32_t size)
+VG_ONCE int vg_run_init(vg_run *r, const vg_model *m, void *arena,
+                        uint32_t size)
 {
     vg_readout *readout;
     uint32_t need;
@@ -111,9 +114,9 @@ static VG_WITHIN void run_step(vg_run *r, const vg_input *x, vg_sig *y)
     const vg_sig *in = x->x;
 
     for (uint32_t k = 0; k < r->model->n_layers; k++, l++) {
-        if (in)
+        if (!VG_HAS_SYMBOLS || in)
             memcpy(vg_run_signals(r, l->z), in, 2 * (size_t)l->n_in);
-        vg_layer_step(r, l, in ? NULL : x);
+        vg_layer_step(r, l, VG_HAS_SYMBOLS && !in ? x : NULL);
         in = vg_run_out(r, l);
     }
     if (y)
@@ -134,7 +137,7 @@ int vg_run_symbol(vg_run *r, uint32_t symbol, vg_sig *y)
 {
     const vg_input in = {NULL, symbol, (int32_t)1 << r->model->x_exp};
 
-    if (r->model->whole || symbol >= r->model->n_in)
+    if (!VG_HAS_SYMBOLS || r->model->whole || symbol >= r->model->n_in)
         return VG_E_ARG;
     run_step(r, &in, y);
     return VG_OK;
@@ -158,7 +161,7 @@ int vg_run_symbols(vg_run *r, const uint16_t *symbol, uint32_t steps, vg_sig *y)
 {
     const vg_model *m = r->model;
 
-    if (m->whole)
+    if (!VG_HAS_SYMBOLS || m->whole)
         return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++)
         if (symbol[k] >= m->n_in)
@@ -179,7 +182,7 @@ const vg_sig *vg_run_logits(const vg_run *r)
 
 /* ---- saved states --------------------------------------------------- */
 
-void vg_run_store(const vg_run *r, uint8_t *p)
+VG_ONCE void vg_run_store(const vg_run *r, uint8_t *p)
 {
     const vg_layer *l = vg_run_layers(r);
 
@@ -191,7 +194,7 @@ void vg_run_store(const vg_run *r, uint8_t *p)
     }
 }
 
-void vg_run_load(const vg_run *r, const uint8_t *p)
+VG_ONCE void vg_run_load(const vg_run *r, const uint8_t *p)
 {
     const vg_layer *l = vg_run_layers(r);
 
@@ -199,7 +202,7 @@ void vg_run_load(const vg_run *r, const uint8_t *p)
         load(r, l, p);
 }
 
-int32_t vg_run_save(const vg_run *r, void *buf, uint32_t size)
+VG_ONCE int32_t vg_run_save(const vg_run *r, void *buf, uint32_t size)
 {
     uint8_t *p = buf;
     uint32_t crc;
@@ -215,7 +218,7 @@ int32_t vg_run_save(const vg_run *r, void *buf, uint32_t size)
     return (int32_t)r->model->state_size;
 }
 
-int vg_run_restore(vg_run *r, const void *buf, uint32_t size)
+VG_ONCE int vg_run_restore(vg_run *r, const void *buf, uint32_t size)
 {
     const vg_layer *l;
     const uint8_t *p = buf;

@@ -96,7 +96,7 @@ static vg_left recall(vg_train *t, const vg_layer *l, const vg_net *net,
 static void meet(vg_train *t, const vg_layer *l, const vg_net *net,
                  const int32_t *above, uint32_t stride)
 {
-    const int gives_y = vg_cells[l->cell].gives == 'y';
+    const int gives_y = vg_gives_y(l);
     int32_t *dy = vg_ints(t, gives_y ? net->dy : net->dh);
     int32_t *dh = vg_ints(t, net->dh);
     const int32_t *dr = vg_ints(t, net->dr);

@@ -166,7 +166,7 @@ static void layer_gradient(vg_train *t, const vg_layer *l, const vg_net *net)
     const vg_gate *g = vg_gates_of(t) + net->first;
     vg_row r;
 
-    if (net->s_tape)
+    if (VG_HAS_CELL(VG_GRU_RESET_BEFORE) && net->s_tape)
         recall_s(t, l, net);
     for (const vg_gate *end = g + l->n_gates; g < end; g++)
         for (r.g = g, r.row = 0; r.row < g->rows; r.row++) {
@@ -178,7 +178,7 @@ static void layer_gradient(vg_train *t, const vg_layer *l, const vg_net *net)
 
 void vg_tbptt_gradient(vg_train *t, uint32_t low)
 {
-    if (t->learn.flags & VG_SYMBOLS)
+    if (vg_on_symbols(t))
         chain_symbols(t, vg_plan_of(t));
     for (uint32_t k = low; k < t->model.n_layers; k++)
         layer_gradient(t, vg_run_layers(&t->run) + k, vg_nets_of(t) + k);

@@ -22,7 +22,7 @@ static const vg_sig *forward(vg_train *t, const vg_input *x)
             vg_tbptt_before(t, k);
         else
             vg_rtrl97_before(t);
-        vg_layer_step(&t->run, l, in ? NULL : x);
+        vg_layer_step(&t->run, l, VG_HAS_SYMBOLS && !in ? x : NULL);
         if (tape)
             vg_tbptt_after(t, k, values);
         else
@@ -104,7 +104,7 @@ int vg_train_step(vg_train *t, const vg_sig *x, const vg_sig *target, vg_sig *y)
 {
     const vg_input in = {x, 0, 0};
 
-    if (!vg_begun(t) || !x || (t->learn.flags & VG_SYMBOLS) ||
+    if (!vg_begun(t) || !x || vg_on_symbols(t) ||
         (target && vg_target_check(t, target)))
         return VG_E_ARG;
     return train_step(t, &in, target, y);
@@ -115,8 +115,8 @@ int vg_train_symbol(vg_train *t, uint32_t symbol, const vg_sig *target,
 {
     vg_input in = {NULL, symbol, 0};
 
-    if (!vg_begun(t) || !(t->learn.flags & VG_SYMBOLS) ||
-        symbol >= t->model.n_in || (target && vg_target_check(t, target)))
+    if (!vg_begun(t) || !vg_on_symbols(t) || symbol >= t->model.n_in ||
+        (target && vg_target_check(t, target)))
         return VG_E_ARG;
     in.one = (int32_t)1 << t->model.x_exp;
     return train_step(t, &in, target, y);
@@ -147,8 +147,8 @@ int32_t vg_train_steps(vg_train *t, const vg_sig *x, const vg_sig *target,
 {
     int32_t changed = 0;
 
-    if (!vg_begun(t) || !x || (t->learn.flags & VG_SYMBOLS) ||
-        steps > INT32_MAX || !targets_ok(t, target, known, steps))
+    if (!vg_begun(t) || !x || vg_on_symbols(t) || steps > INT32_MAX ||
+        !targets_ok(t, target, known, steps))
         return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++, x += t->model.n_in)
         changed += vg_train_step(t, x, target_at(t, target, known, k), NULL);
@@ -161,8 +161,8 @@ int32_t vg_train_symbols(vg_train *t, const uint16_t *symbol,
 {
     int32_t changed = 0;
 
-    if (!vg_begun(t) || !symbol || !(t->learn.flags & VG_SYMBOLS) ||
-        steps > INT32_MAX || !targets_ok(t, target, known, steps))
+    if (!vg_begun(t) || !symbol || !vg_on_symbols(t) || steps > INT32_MAX ||
+        !targets_ok(t, target, known, steps))
         return VG_E_ARG;
     for (uint32_t k = 0; k < steps; k++)
         if (symbol[k] >= t->model.n_in)

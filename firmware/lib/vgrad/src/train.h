@@ -121,10 +121,15 @@ void vg_note(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n,
 void vg_forget(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n);
 
 /* TBPTT or RTRL97?  A constant where only one is compiled in. */
-static inline int vg_is_tbptt(const vg_train *t)
+static inline int vg_by_tbptt(const vg_learn *learn)
 {
     return VG_HAS_METHOD(VG_TBPTT) &&
-           (!VG_HAS_METHOD(VG_RTRL97) || t->learn.method == VG_TBPTT);
+           (!VG_HAS_METHOD(VG_RTRL97) || learn->method == VG_TBPTT);
+}
+
+static inline int vg_is_tbptt(const vg_train *t)
+{
+    return vg_by_tbptt(&t->learn);
 }
 
 /* ---- tbptt.c, tbptt_gradient.c, rtrl97.c

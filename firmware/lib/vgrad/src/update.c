@@ -52,7 +52,7 @@ static row_place place_of(const vg_train *t, const vg_gate *g, const vg_span *s,
     r.lo = vg_sigs(t, g->lo) + weight;
     r.bias = biases ? vg_ints(t, g->biases) + row : NULL;
     r.gradient = vg_ints(t, g->g) + at;
-    r.moment = g->v ? vg_ints(t, g->v) + at : NULL;
+    r.moment = VG_HAS_MOMENTS && g->v ? vg_ints(t, g->v) + at : NULL;
     r.index = g->index + row * vg_in_row(g) + begin;
     r.n = n;
     return r;
@@ -132,7 +132,7 @@ void vg_update(vg_train *t)
         update_gates(&u, g, n);
     }
     t->updates++;
-    if (!(t->learn.flags & VG_SYMBOLS))
+    if (!vg_on_symbols(t))
         return;
     vg_forget(t, p->fresh, p->fresh_mark, &p->now.n_fresh);
     if (t->learn.method == VG_TBPTT)

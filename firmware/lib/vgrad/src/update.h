@@ -42,7 +42,7 @@ static inline int vg_bits(uint64_t x)
 static inline vg_columns vg_touched(const vg_train *t, const vg_gate *g,
                                     const vg_span *s)
 {
-    return g->v ? vg_all(g, s) : vg_listed(t, g, s);
+    return VG_HAS_MOMENTS && g->v ? vg_all(g, s) : vg_listed(t, g, s);
 }
 
 /* ---- norm.c --------------------------------------------------------- */

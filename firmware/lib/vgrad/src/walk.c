@@ -15,7 +15,7 @@ enum {
     READOUT_HEAD = 8
 };
 
-vg_walk vg_walk_start(const vg_model *m)
+VG_ONCE vg_walk vg_walk_start(const vg_model *m)
 {
     vg_walk w;
 
@@ -27,12 +27,13 @@ vg_walk vg_walk_start(const vg_model *m)
     w.n_in = m->n_in;
     w.n_half = 0;
     w.half_exp = 0;
-    w.bits = m->blob[VG_AT_BITS];
+    w.bits = VG_BITS(m->blob[VG_AT_BITS]);
     w.group = m->blob[VG_AT_LAYOUT] == VG_WORDS ? (uint8_t)(32 / w.bits) : 1;
     return w;
 }
 
-int vg_walk_skip(vg_walk *w, uint64_t count, uint32_t size, uint32_t *at)
+VG_ONCE int vg_walk_skip(vg_walk *w, uint64_t count, uint32_t size,
+                         uint32_t *at)
 {
     const uint64_t bytes = count * size;
     const uint64_t padded = (bytes + 3) & ~(uint64_t)3;
@@ -61,7 +62,7 @@ static void size_map(const vg_walk *w, vg_map *m, uint32_t rows,
 
 static uint32_t n_exps(const vg_map *m)
 {
-    return m->bits == 8 ? m->rows : 1;
+    return vg_bits_of(m) == 8 ? m->rows : 1;
 }
 
 /* The exponents of n maps, then their matrices. */
@@ -76,13 +77,15 @@ static int read_maps(vg_walk *w, vg_map *m, uint32_t n)
         weights += (uint64_t)vg_padded_rows(&m[k]) * vg_stride(&m[k]);
     }
     if ((err = vg_walk_skip(w, exps, 1, &exps_at)) != 0 ||
-        (err = vg_walk_skip(w, weights, w->bits / 8u, &weights_at)) != 0)
+        (err = vg_walk_skip(w, weights, VG_BITS(w->bits) / 8u, &weights_at)) !=
+            0)
         return err;
     for (uint32_t k = 0; k < n; k++, m++) {
         m->exps = exps_at;
         m->weights = weights_at;
         exps_at += n_exps(m);
-        weights_at += vg_padded_rows(m) * vg_stride(m) * (w->bits / 8u);
+        weights_at +=
+            vg_padded_rows(m) * vg_stride(m) * (VG_BITS(w->bits) / 8u);
     }
     return VG_OK;
 }
@@ -145,7 +148,7 @@ static int read_head(const vg_walk *w, const uint8_t *p, vg_layer *l)
     if (p[0] >= VG_N_CELLS || !VG_HAS_CELL(p[0]) || p[2] > 7 ||
         get16(p + 10) > VG_HALF_REVERSE)
         return VG_E_FORMAT;
-    cell = &vg_cells[p[0]];
+    cell = vg_cells[p[0]];
     memset(l, 0, sizeof *l);
     l->cell = p[0];
     l->fields = p[1];
@@ -194,7 +197,7 @@ static void read_gates(const vg_walk *w, vg_layer *l, const vg_cell *cell)
     if (l->fields & VG_FEEDBACK)
         l->n_r += l->fields & VG_OUTPUT_GATE ? 2 * blocks : blocks;
     l->n_z = l->n_in + (l->fields & VG_RECURRENT ? l->n_r : 0);
-    l->n_c = *cell->carry ? l->n : 0;
+    l->n_c = cell->carry ? l->n : 0;
     for (uint32_t k = 0; cell->gates[k]; k++) {
         const char letter = cell->gates[k], function = cell->functions[k];
         const uint8_t field = letter == 'f' ? VG_FORGET_GATE : VG_OUTPUT_GATE;
@@ -256,7 +259,7 @@ static void pass_on(vg_walk *w, const vg_layer *l)
     w->n_half = 0;
 }
 
-int vg_walk_layer(vg_walk *w, vg_layer *l)
+VG_ONCE int vg_walk_layer(vg_walk *w, vg_layer *l)
 {
     uint32_t at;
     int flags, err;
@@ -265,7 +268,7 @@ int vg_walk_layer(vg_walk *w, vg_layer *l)
         return err;
     if ((flags = read_head(w, w->blob + at, l)) < 0)
         return flags;
-    read_gates(w, l, &vg_cells[l->cell]);
+    read_gates(w, l, vg_cells[l->cell]);
     if ((err = read_maps(w, l->gate, l->n_gates)) != 0)
         return err;
     if (!exps_ok(w, l))
@@ -282,12 +285,7 @@ int vg_walk_layer(vg_walk *w, vg_layer *l)
     return VG_OK;
 }
 
-int vg_has_readout(const vg_model *m)
-{
-    return m->blob[VG_AT_FLAGS] & VG_HAS_READOUT;
-}
-
-int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r)
+VG_ONCE int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r)
 {
     const uint8_t *p;
     uint32_t at, columns;
@@ -296,9 +294,9 @@ int vg_walk_readout(vg_walk *w, const vg_model *m, vg_readout *r)
     if ((err = vg_walk_skip(w, READOUT_HEAD, 1, &at)) != 0)
         return err;
     p = w->blob + at;
-    if (p[0] > VG_SOFTMAX || p[1] > 3 || p[2] > VG_MAX_EXP || p[3] ||
-        (p[0] == VG_LOGISTIC && p[2] != 11) || get16(p + 4) != m->n_out ||
-        get16(p + 6) != w->n_in)
+    if (p[0] > VG_SOFTMAX || !VG_HAS_OUTPUT(p[0]) || p[1] > 3 ||
+        p[2] > VG_MAX_EXP || p[3] || (p[0] == VG_LOGISTIC && p[2] != 11) ||
+        get16(p + 4) != m->n_out || get16(p + 6) != w->n_in)
         return VG_E_FORMAT;
     r->output = p[0];
     r->n_h = w->n_in;

@@ -17,14 +17,14 @@ static uint32_t growth(const vg_map *m, uint32_t n)
 {
     uint32_t rows = 0;
 
-    if (m->bits != 8)
+    if (vg_bits_of(m) != 8)
         return 0;
     for (uint32_t k = 0; k < n; k++)
         rows += m[k].rows;
     return weights_of(m, n) - (((rows + 3) & ~3u) - ((n + 3) & ~3u));
 }
 
-uint64_t vg_widen_size(const vg_model *m, uint32_t sections)
+VG_ONCE uint64_t vg_widen_size(const vg_model *m, uint32_t sections)
 {
     vg_walk w = vg_walk_start(m);
     vg_layer l;
@@ -74,14 +74,14 @@ static uint8_t *put_maps(const vg_model *m, const vg_map *maps, uint32_t n,
     return to + size;
 }
 
-void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to)
+VG_ONCE void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to)
 {
     vg_walk w = vg_walk_start(m);
     uint32_t at = w.at; /* of the record */
     vg_layer l;
     vg_readout r;
 
-    if (w.bits == 16) {
+    if (VG_BITS(w.bits) == 16) {
         memmove(to, m->blob, sections);
         return;
     }
@@ -126,14 +126,14 @@ static void widen_gate(vg_train *t, const vg_model *m, const vg_map *map,
     }
 }
 
-void vg_widen_masters(vg_train *t, const vg_model *m)
+VG_ONCE void vg_widen_masters(vg_train *t, const vg_model *m)
 {
     const vg_gate *g = vg_gates_of(t);
     vg_walk w = vg_walk_start(m);
     vg_layer l;
     vg_readout r;
 
-    if (w.bits == 16)
+    if (VG_BITS(w.bits) == 16)
         return;
     for (uint32_t k = 0; k < m->n_layers; k++) {
         (void)vg_walk_layer(&w, &l);

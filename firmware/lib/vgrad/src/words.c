@@ -54,7 +54,7 @@ static VG_APART vg_wide *widen(vg_wide *to, uint32_t bits, const vg_sig *z1,
 {
     const uint32_t skipped = z1 ? 0 : n1 & ~(uint32_t)3;
     const uint32_t n = n1 + n2 - skipped;
-    wide_cursor c = {NULL, NULL, 0, DOT_PAIRS && bits == 16};
+    wide_cursor c = {NULL, NULL, 0, DOT_PAIRS && VG_BITS(bits) == 16};
 
     to->from = skipped;
     to->n = (n + 3) & ~(uint32_t)3;
@@ -82,13 +82,13 @@ typedef struct {
 static VG_APART void add_column(const reading *s, const vg_map *m, uint32_t row,
                                 int64_t *sum)
 {
-    for (const uint32_t end = row + m->group; row < end && row < m->rows;
+    for (const uint32_t end = row + vg_group_of(m); row < end && row < m->rows;
          row++, sum++) {
-        if (s->symbol)
+        if (VG_HAS_SYMBOLS && s->symbol)
             *sum +=
                 vg_weight(s->blob, m, row, s->symbol_at + s->symbol->symbol) *
                 s->symbol->one;
-        if (s->own_h || s->own_c) {
+        if (VG_HAS_OWN && (s->own_h || s->own_c)) {
             const int32_t w = vg_weight(s->blob, m, row, m->columns - 1);
             *sum += s->own_h ? w * s->own_h[row] : w * fx_rs(s->own_c[row], 6);
         }
@@ -104,27 +104,28 @@ static const int32_t *group_biases(const uint8_t *blob, const vg_map *m)
 static VG_APART void add_group(const uint8_t *blob, const vg_map *m,
                                const vg_wide *wide, uint32_t row, int64_t *sum)
 {
-    const uint8_t *at = blob + m->weights + row * vg_stride(m) * (m->bits / 8u);
+    const uint8_t *at =
+        blob + m->weights + row * vg_stride(m) * (vg_bits_of(m) / 8);
     const uint32_t *w = (const uint32_t *)(const void *)at + wide->from;
     const int32_t *b = group_biases(blob, m), *z = wide->z;
 
-    for (uint32_t k = 0; k < m->group; k++, row++)
+    for (uint32_t k = 0; k < vg_group_of(m); k++, row++)
         sum[k] = b && row < m->rows ? b[row] : 0;
     for (uint32_t left = wide->n; left;) {
         const uint32_t n = left < VG_BLOCK ? left : VG_BLOCK;
-        if (m->bits == 8)
+        if (vg_bits_of(m) == 8)
             DOT_WORDS8(w, z + 1, n, sum);
         else
             DOT_WORDS16(w, z + 1, n, sum);
         w += n;
-        z += 1 + n + (DOT_PAIRS && m->bits == 16 ? n / 2 : 0);
+        z += 1 + n + (DOT_PAIRS && vg_bits_of(m) == 16 ? n / 2 : 0);
         left -= n;
     }
 }
 
 static int group_exp(const uint8_t *blob, const vg_map *m, uint32_t row)
 {
-    return blob[m->exps + (m->bits == 8 ? row : 0)];
+    return blob[m->exps + (vg_bits_of(m) == 8 ? row : 0)];
 }
 
 /* a[] of a group's sums.  Returns the clamps that count. */
@@ -134,7 +135,7 @@ static VG_APART uint32_t round_group(const uint8_t *blob, const vg_map *m,
 {
     uint32_t clamped = 0;
 
-    for (uint32_t k = 0; k < m->group && row < m->rows; k++, row++) {
+    for (uint32_t k = 0; k < vg_group_of(m) && row < m->rows; k++, row++) {
         const int shift = group_exp(blob, m, row) - m->arg_exp;
         const int64_t x = fx_rs31(sum[k], shift);
         a[k] = fx_narrow(x);
@@ -150,7 +151,8 @@ static VG_APART uint32_t one_group(const reading *s, const vg_map *m,
     int64_t sum[4];
 
     add_group(s->blob, m, s->z, row, sum);
-    add_column(s, m, row, sum);
+    if (VG_HAS_SYMBOLS || VG_HAS_OWN)
+        add_column(s, m, row, sum);
     return round_group(s->blob, m, row, sum, a);
 }
 
@@ -169,7 +171,8 @@ static VG_APART uint32_t many_groups(const reading *s, const vg_map *m,
     map.rows = m->rows;
     map.stride = s->z->n;
     map.arg_exp = m->arg_exp;
-    return m->bits == 8 ? DOT_WORDS_MAP8(&map, a) : DOT_WORDS_MAP16(&map, a);
+    return vg_bits_of(m) == 8 ? DOT_WORDS_MAP8(&map, a)
+                              : DOT_WORDS_MAP16(&map, a);
 }
 
 static int any_at_bound(const vg_sig *a, uint32_t n)
@@ -248,8 +251,9 @@ uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
     else
         read_readout(r, h, x, &s);
     done = many_groups(&s, m, a);
-    for (uint32_t row = m->counts ? 0 : done; row < m->rows; row += m->group)
-        if (row >= done || any_at_bound(a + row, m->group))
+    for (uint32_t row = m->counts ? 0 : done; row < m->rows;
+         row += vg_group_of(m))
+        if (row >= done || any_at_bound(a + row, vg_group_of(m)))
             clamped += one_group(&s, m, row, a + row);
     return clamped;
 }
@@ -277,7 +281,7 @@ void vg_words_reset(const vg_run *r, const vg_layer *l, const vg_map *n,
     s.blob = r->model->blob;
     s.symbol = symbol;
     for (uint32_t row = 0; row < n->rows; row++) {
-        const uint32_t k = row & (n->group - 1u);
+        const uint32_t k = row & (vg_group_of(n) - 1);
         if (!k) {
             add_group(s.blob, n, z, row, acc_n);
             add_column(&s, n, row, acc_n);
