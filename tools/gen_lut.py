@@ -102,20 +102,25 @@ def exact_exp() -> tuple[Ints, float]:
     return nearest([(p << 16, one) for p in powers(1 << 14, EXP_SEGS << 10)])
 
 
-def int32(x: Ints) -> Ints:
-    """Return x, after a proof that C holds it in an int32.
+def within(bits: int, x: Ints) -> Ints:
+    """Return x, after a proof that C holds it in an integer of so many bits.
 
     Raises:
         OverflowError: an element does not fit.
     """
-    if x.min() < -(1 << 31) or x.max() >= 1 << 31:
-        raise OverflowError("an intermediate value leaves int32")
+    if x.min() < -(1 << bits - 1) or x.max() >= 1 << bits - 1:
+        raise OverflowError(f"an intermediate value leaves int{bits}")
     return x
+
+
+def int32(x: Ints) -> Ints:
+    """Return x, after a proof that C holds it in an int32."""
+    return within(32, x)
 
 
 def slope_term(c1: Ints, c2: Ints, c3: Ints, d: Ints, bits: int) -> Ints:
     """Return t d of the cubic, to which c0 is added."""
-    u = int32(c2 + (int32(c3 * d) >> U_SHIFT))
+    u = within(16, c2 + (int32(c3 * d) >> U_SHIFT))
     t = int32(c1 + (int32(u * d) >> (bits + 2)))
     return int32(t * d)
 

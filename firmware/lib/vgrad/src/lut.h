@@ -54,8 +54,8 @@ extern const uint32_t vg_lut_exp[LUT_EXP_SEGS]; /* exp(-i / 16), q31 */
  *     t = c1 + u d / 2^(bits+2)
  *     y = (c0 + t d) / 2^16                                            q14
  *
- * Nothing leaves int32: c2 and c3 are int16, so |u| <= 2^15 + 2^11 and |u d| <
- * 2^23.1; |c1| <= 2^(26-bits) gives |t d| < 2^25.1, and |c0| <= 2^30 + 2^15.
+ * Nothing leaves int32: c2, c3 and u are int16, so |u d| <= 2^23; |c1| <=
+ * 2^(26-bits) gives |t d| < 2^25.1, and |c0| <= 2^30 + 2^15.
  * gen_lut.py --check looks at every value. */
 static inline int32_t lut_cubic(const struct lut_seg *zero, int32_t z, int bits)
 {
