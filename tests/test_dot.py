@@ -57,7 +57,7 @@ void map8(const dot_map *m, int16_t *a)
     dot_{0}_map8(m, a);
 }}
 """
-LENGTHS = [*range(0, 37), 63, 64, 92, 511, 512, 1021, 1025]
+LENGTHS = [*range(0, 37), 48, 49, 54, 63, 64, 92, 511, 512, 1021, 1025]
 BOUNDS = {16: 32767, 8: 127}  # of a weight, by its bits
 DTYPES = {16: np.int16, 8: np.int8}
 
