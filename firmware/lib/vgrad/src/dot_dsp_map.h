@@ -10,6 +10,8 @@
  *     12 b - scale a, and the scale, 2    36 where a row starts, and where it
  *        or, for zeros instead of b, 0       goes on after odd columns
  *     20 a, its even end                  44 bytes of a after that
+ *                                         48 the next of arg_exps[], and the
+ *                                            bytes of a
  */
 #ifndef VG_DOT_DSP_MAP_H
 #define VG_DOT_DSP_MAP_H
@@ -18,15 +20,18 @@
 
 /* clang-format off */
 
-/* From dot_map *r0 and a = r1 to what does not depend on the weights' bits:
- * r4 exps, r7 columns and r8 arg_exp stay.  size: log2 of a weight's bytes. */
+/* From dot_gates *r0 and a = r1 to all that does not depend on the weights'
+ * bits; r4 exps and r7 columns stay.  size: log2 of a weight's bytes. */
 #define DOT_DSP_ENTER(size)                                                    \
     "push {r4-r11, lr}\n\t"                                                    \
-    "sub sp, #48\n\t"                                                          \
-    "ldm r0, {r2-r8}\n\t"                                                      \
+    "sub sp, #56\n\t"                                                          \
+    "ldm r0, {r2-r7}\n\t"                                                      \
     "mov lr, r2\n\t"                                                           \
-    "add r9, r5, r7, lsl #1\n\t"                                               \
-    "strd r5, r9, [sp]\n\t"                                                    \
+    "adds r0, #29\n\t"                                                         \
+    "lsls r6, r6, #1\n\t"                                                      \
+    "strd r0, r6, [sp, #48]\n\t"                                               \
+    "add r6, r5, r7, lsl #1\n\t"                                               \
+    "strd r5, r6, [sp]\n\t"                                                    \
     "movs r0, #2\n\t"                                                          \
     "cbnz r3, 1f\n\t"                                                          \
     "movs r0, #0\n\t"                                                          \
@@ -35,17 +40,12 @@
     "mls r3, r0, r1, r3\n\t"                                                   \
     "lsl r2, r7, #" size "\n\t"                                                \
     "strd r2, r3, [sp, #8]\n\t"                                                \
-    "strd r0, r1, [sp, #16]\n\t"                                               \
-    "lsls r6, r6, #1\n\t"                                                      \
-    "and r9, r6, #2\n\t"                                                       \
-    "add r6, r1, r6\n\t"                                                       \
-    "sub r6, r6, r9\n\t"                                                       \
-    "str r6, [sp, #24]\n\t"                                                    \
-    "str r9, [sp, #44]\n\t"
+    "strd r0, r1, [sp, #16]\n\t"
 
 /* Two rows, from their biases to their sums. */
 #define DOT_DSP_TWO_ROWS(odd, turn, at_end)                                    \
-    "ldm sp, {r0-r5}\n"                                                        \
+    "ldm sp, {r0-r5}\n\t"                                                      \
+    "b.w 6f\n"                                                                 \
     "2:\n\t"                                                                   \
     "mla r6, r4, r5, r3\n\t"                                                   \
     "ldrd r8, r10, [r6]\n\t"                                                   \
@@ -69,23 +69,34 @@
     "strh " low ", [r5], #2\n\t"
 
 /* The next two.  After an even end the last one, with the one before it again;
- * back: what else goes back a row. */
-#define DOT_DSP_LEAVE(back)                                                    \
+ * back: what else goes back a row.  Then the next map; given: what to do with
+ * its number in arg_exps[], r7. */
+#define DOT_DSP_LEAVE(back, given)                                             \
     "str r5, [sp, #20]\n\t"                                                    \
     "cmp r5, r6\n\t"                                                           \
     "bne.w 2b\n\t"                                                             \
-    "ldr.w r12, [sp, #44]\n\t"                                                 \
-    "cmp.w r12, #0\n\t"                                                        \
+    "ldr r6, [sp, #44]\n\t"                                                    \
+    "cmp r5, r6\n\t"                                                           \
     "beq 6f\n\t"                                                               \
-    "sub r5, r5, r12\n\t"                                                      \
-    "add r6, r6, r12\n\t"                                                      \
+    "subs r5, r5, #2\n\t"                                                      \
     "strd r5, r6, [sp, #20]\n\t"                                               \
     "sub lr, lr, r2\n\t" back                                                  \
-    "movs r6, #0\n\t"                                                          \
-    "str r6, [sp, #44]\n\t"                                                    \
     "b.w 2b\n"                                                                 \
     "6:\n\t"                                                                   \
-    "add sp, #48\n\t"                                                          \
+    "ldr r6, [sp, #48]\n\t"                                                    \
+    "ldrb r7, [r6], #1\n\t"                                                    \
+    "cmp r7, #255\n\t"                                                         \
+    "beq 9f\n\t"                                                               \
+    "str r6, [sp, #48]\n\t" given                                              \
+    "ldr r6, [sp, #52]\n\t"                                                    \
+    "adds r7, r5, r6\n\t"                                                      \
+    "str r7, [sp, #44]\n\t"                                                    \
+    "bic r6, r6, #2\n\t"                                                       \
+    "adds r6, r6, r5\n\t"                                                      \
+    "str r6, [sp, #24]\n\t"                                                    \
+    "b.w 2b\n"                                                                 \
+    "9:\n\t"                                                                   \
+    "add sp, #56\n\t"                                                          \
     "pop {r4-r11, pc}\n\t"                                                     \
     ".balign 4\n"                                                              \
     "7:\n\t"                                                                   \
@@ -119,15 +130,12 @@
     "smlald r10, r11, r6, r3\n\t"                                              \
     "ldr pc, [sp, #40]\n"
 
+/* arg_exps[] are shifts. */
 static VG_APART __attribute__((naked)) void
-dot_dsp_rows16(const dot_map *m __attribute__((unused)),
+dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
                int16_t *a __attribute__((unused)))
 {
     __asm__ volatile(DOT_DSP_ENTER("1")
-                     "ldrb r2, [r4]\n\t"
-                     "subs r2, r2, r8\n\t"
-                     "rsb r3, r2, #32\n\t"
-                     "strd r2, r3, [sp, #28]\n\t"
                      "lsrs r7, r7, #1\n\t"
                      "movs r3, #3\n\t"
                      "udiv r2, r7, r3\n\t"
@@ -151,7 +159,8 @@ dot_dsp_rows16(const dot_map *m __attribute__((unused)),
                                       "cmp r0, r1\n\t")
                      DOT_DSP_ROUND("r8", "r9", "r7", "r12")
                      DOT_DSP_ROUND("r10", "r11", "r7", "r12")
-                     DOT_DSP_LEAVE(""));
+                     DOT_DSP_LEAVE("", "rsb r8, r7, #32\n\t"
+                                       "strd r7, r8, [sp, #28]\n\t"));
 }
 
 /* SXTB16 takes bytes 0 and 2 of a word or, rotated, 1 and 3: z goes in such
@@ -192,11 +201,11 @@ dot_dsp_rows16(const dot_map *m __attribute__((unused)),
 /* A turn has up to four eights of 23 instructions, the first one what is left
  * over. */
 static VG_APART __attribute__((naked)) void
-dot_dsp_rows8(const dot_map *m __attribute__((unused)),
+dot_dsp_rows8(const dot_gates *g __attribute__((unused)),
               int16_t *a __attribute__((unused)))
 {
     __asm__ volatile(DOT_DSP_ENTER("0")
-                     "strd r4, r8, [sp, #28]\n\t"
+                     "str r4, [sp, #28]\n\t"
                      "lsrs r2, r7, #3\n\t"
                      "ittt ne\n\t"
                      "subne r2, #1\n\t"
@@ -219,27 +228,58 @@ dot_dsp_rows8(const dot_map *m __attribute__((unused)),
                      DOT_DSP_8_ROUND("r10", "r11")
                      "str r7, [sp, #28]\n\t"
                      "ldrd r0, r1, [sp]\n\t"
-                     DOT_DSP_LEAVE(DOT_DSP_8_BACK));
+                     DOT_DSP_LEAVE(DOT_DSP_8_BACK, "str r7, [sp, #32]\n\t"));
 }
 
 /* clang-format on */
 
-/* What is rounded must leave 32 bits, for |b| <= 2 2^30 and |w z| < 2^30 or
- * 2^22; one row alone has no second one. */
-static inline void dot_dsp_map16(const dot_map *m, int16_t *a)
+/* Maps that a kernel does not take. */
+static VG_APART void dot_dsp_each16(dot_gates *g, int16_t *a)
 {
-    if (m->rows == 1 || (m->stride + 2) >> (m->exps[0] - m->arg_exp) > 1)
-        dot_dsp_any16(m, a);
-    else
-        dot_dsp_rows16(m, a);
+    DOT_C_GATES(int16_t, 0, dot_dsp_any16)
 }
 
-static inline void dot_dsp_map8(const dot_map *m, int16_t *a)
+static VG_APART void dot_dsp_each8(dot_gates *g, int16_t *a)
 {
-    if (m->rows == 1 || m->stride > 512)
-        dot_dsp_any8(m, a);
-    else
-        dot_dsp_rows8(m, a);
+    DOT_C_GATES(int8_t, 1, dot_dsp_any8)
+}
+
+/* arg_exps[] from exponents to shifts, or back.  Returns whether what is
+ * rounded leaves 32 bits, for |b| <= 2 2^30 and |w z| < 2^30. */
+static VG_APART int dot_dsp_shifts(dot_gates *g)
+{
+    int fit = 1;
+
+    for (uint32_t k = 0; k < g->n; k++) {
+        const int32_t shift = g->map.exps[k] - g->arg_exps[k];
+        g->arg_exps[k] = (uint8_t)shift;
+        if ((g->map.stride + 2) >> shift > 1)
+            fit = 0;
+    }
+    return fit;
+}
+
+/* One row alone has no second one. */
+static inline void dot_dsp_gates16(dot_gates *g, int16_t *a)
+{
+    if (dot_dsp_shifts(g) && g->map.rows > 1) {
+        g->arg_exps[g->n] = 255;
+        dot_dsp_rows16(g, a);
+    } else {
+        (void)dot_dsp_shifts(g);
+        dot_dsp_each16(g, a);
+    }
+}
+
+/* |w z| <= 2^22 and every shift is at least 1, as above. */
+static inline void dot_dsp_gates8(dot_gates *g, int16_t *a)
+{
+    if (g->map.stride <= 512 && g->map.rows > 1) {
+        g->arg_exps[g->n] = 255;
+        dot_dsp_rows8(g, a);
+    } else {
+        dot_dsp_each8(g, a);
+    }
 }
 
 #endif
