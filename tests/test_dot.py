@@ -50,20 +50,28 @@ void w8(const int8_t *const *w, const int16_t *z, uint32_t n, int64_t *sum)
     dot_{0}_w8(w[0], w[1], z, n, sum);
 }}
 
-void map16(const dot_map *m, int16_t *a);
-void map8(const dot_map *m, int16_t *a);
+void maps16(dot_gates *g, int16_t *a);
+void maps8(dot_gates *g, int16_t *a);
 
-void map16(const dot_map *m, int16_t *a)
+void maps16(dot_gates *g, int16_t *a)
 {{
-    dot_{0}_map16(m, a);
+#ifdef VG_DOT_DSP_MAP_H
+    dot_dsp_gates16(g, a);
+#else
+    DOT_C_GATES(int16_t, 0, dot_{0}_map16)
+#endif
 }}
 
-void map8(const dot_map *m, int16_t *a)
+void maps8(dot_gates *g, int16_t *a)
 {{
-    dot_{0}_map8(m, a);
+#ifdef VG_DOT_DSP_MAP_H
+    dot_dsp_gates8(g, a);
+#else
+    DOT_C_GATES(int8_t, 1, dot_{0}_map8)
+#endif
 }}
 """
-LENGTHS = [*range(0, 37), 63, 64, 92, 511, 512, 1021, 1025]
+LENGTHS = [*range(0, 37), 48, 49, 54, 63, 64, 92, 511, 512, 1021, 1025]
 BOUNDS = {16: 32767, 8: 127}  # of a weight, by its bits
 DTYPES = {16: np.int16, 8: np.int8}
 
@@ -89,17 +97,20 @@ class OnCore:
         self.chip.call(f"w{bits}", self.place, z_at, len(z), self.place + 16)
         return np.frombuffer(self.chip.read(self.place + 16, 16), "<i8")
 
-    def map(self, bits, w, b, exps, z, arg_exp, guard):
-        """a[rows] of a map and what lies behind it, guard of them before the call."""
+    def maps(self, bits, w, b, exps, z, arg_exps, guard):
+        """a[rows] of maps and what lies behind it, guard of them before the call."""
         at, places = self.place + 64, []
         for part in (w, b, exps, z, guard):
             places.append(at)
             self.chip.write(at, part.tobytes())
             at += -(-part.nbytes // 4) * 4
         w_at, b_at, exps_at, z_at, a_at = places
-        fields = (w_at, len(b) and b_at, exps_at, z_at, *w.shape, arg_exp)
-        self.chip.write(self.place, struct.pack(f"<4{self.pointer}3I", *fields))
-        self.chip.call(f"map{bits}", self.place, a_at)
+        n = len(arg_exps)
+        fields = [w_at, len(b) and b_at, exps_at, z_at, len(w) // n, w.shape[1], 0]
+        form = f"<4{self.pointer}3I{'4x' * (self.pointer == 'Q')}B7s"
+        gates = struct.pack(form, *fields, n, arg_exps.tobytes())
+        self.chip.write(self.place, gates)
+        self.chip.call(f"maps{bits}", self.place, a_at)
         return np.frombuffer(self.chip.read(a_at, guard.nbytes), "<i2")
 
 
@@ -124,11 +135,12 @@ class OnHost:
         )
         return total
 
-    def map(self, bits, w, b, exps, z, arg_exp, guard):
-        a = guard.copy()
+    def maps(self, bits, w, b, exps, z, arg_exps, guard):
+        a, n = guard.copy(), len(arg_exps)
         parts = [part.ctypes.data if len(part) else None for part in (w, b, exps, z)]
-        fields = Map(*parts, *w.shape, arg_exp)
-        self.code[f"map{bits}"](ctypes.byref(fields), ctypes.c_void_p(a.ctypes.data))
+        one = Map(*parts, len(w) // n, w.shape[1], 0)
+        gates = Gates(one, n, tuple(arg_exps.tolist()))
+        self.code[f"maps{bits}"](ctypes.byref(gates), ctypes.c_void_p(a.ctypes.data))
         return a
 
 
@@ -138,6 +150,16 @@ class Map(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("w", "b", "exps", "z")] + [
         (name, ctypes.c_uint32) for name in ("rows", "stride", "arg_exp")
     ]
+
+
+class Gates(ctypes.Structure):
+    """dot_gates of dot_c.h."""
+
+    _fields_ = (
+        ("map", Map),
+        ("n", ctypes.c_uint8),
+        ("arg_exps", ctypes.c_uint8 * 7),
+    )
 
 
 def on_host(name, source, folder):
@@ -245,22 +267,23 @@ def rounded(sums, shifts):
     return np.array([min(max(x, -32768), 32767) for x in whole], np.int16)
 
 
-def maps_agree(kernel, bits, w, b, shifts, z, behind):
-    """A map of w (rows, columns) and b (rows or none) on z (columns) is int64's.
+def maps_agree(kernel, bits, w, b, shifts, z, behind, n=1):
+    """n maps of w (n rows, columns) and b (n rows or none) on z (columns) are int64's.
 
-    ``shifts`` is one or, of 8 bits, one a row; ``behind`` is what lies in z after the
-    columns, up to the end of a padded row.
+    ``shifts`` is one a map or, of 8 bits, one a row; ``behind`` is what lies in z
+    after the columns, up to the end of a padded row.
     """
     rows, columns = w.shape
     stride = -(-columns // 4) * 4
     padded = np.zeros((rows, stride), DTYPES[bits])
     padded[:, :columns] = w
-    exps = (np.array(shifts) + 11).astype(np.uint8)
+    arg_exps = np.arange(n, dtype=np.uint8)[::-1] + np.uint8(11)
+    exps = (np.array(shifts) + np.repeat(arg_exps, len(shifts) // n)).astype(np.uint8)
     more = np.concatenate([z, np.full(stride - columns, behind)]).astype(np.int16)
     guard = np.arange(1000, 1000 + rows + 3).astype(np.int16)
-    found = kernel.map(bits, padded, b, exps, more, 11, guard)
+    found = kernel.maps(bits, padded, b, exps, more, arg_exps, guard)
     sums = w.astype(np.int64) @ z.astype(np.int64) + (b if len(b) else 0)
-    expected = rounded(sums, np.broadcast_to(shifts, rows))
+    expected = rounded(sums, np.repeat(shifts, rows // len(shifts)))
     assert np.array_equal(found[:rows], expected), (bits, w.shape, shifts)
     assert np.array_equal(found[rows:], guard[rows:]), (bits, w.shape, shifts)
 
@@ -292,6 +315,19 @@ def test_maps_of_any_number_of_rows_and_any_shift(kernel, bits, biases):
             z = rng.integers(-32768, 32768, columns)
             shifts = random_shifts(rng, bits, rows)
             maps_agree(kernel, bits, w, b.astype(np.int32), shifts, z, 32767)
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_maps_one_behind_the_other(kernel, bits, n):
+    rng = np.random.default_rng([bits, n])
+    for rows in (1, 2, 3, 6, 7):
+        for low in (1, 12):  # kernels need not take small shifts
+            w = rng.integers(-BOUNDS[bits], BOUNDS[bits] + 1, (n * rows, 28))
+            b = rng.integers(-(1 << 31), 1 << 31, n * rows if rows != 6 else 0)
+            z = rng.integers(-32768, 32768, 28)
+            shifts = rng.integers(low, 32, n if bits == 16 else n * rows)
+            maps_agree(kernel, bits, w, b.astype(np.int32), shifts, z, 5, n)
 
 
 @pytest.mark.parametrize("bits", [16, 8])

@@ -12,7 +12,7 @@ import pytest
 
 from pyvgrad.emulated import LIB, Emulator, build
 
-KERNELS = {"c": ("host", "m0", "m4"), "avx2": ("host",), "mve": ("m55",)}
+KERNELS = {"c": ("host", "m0", "m3", "m4", "m33"), "avx2": ("host",), "mve": ("m55",)}
 FLAGS = {"avx2": ("-mavx2", "-mbmi2")}
 CODE = """\
 #include "point_{1}.h"
@@ -221,6 +221,20 @@ def test_an_lstm_after_its_maps(kernel):
         assert np.array_equal(gates.reshape(4, n), [i, f, o, g])
         assert (state.tolist(), count) == (expected, took)
         assert h.tolist() == [*squashed(o, expected), 7]
+
+
+def test_an_lstm_s_states_at_their_bounds(kernel):
+    """f = 1 and o = 1: c' = c + i g.  2^30 is a state; what is beyond is clamped."""
+    c = np.array([TOP, TOP, TOP - 1, TOP, -TOP, -TOP, -TOP + 1, 0], np.int32)
+    g = np.array([0, 1, 1, 32767, 0, -1, -1, 0], np.int16)
+    one, n = np.full(len(c), 32767, np.int16), len(c)
+    a = np.stack([one, one, one, g])
+    count, (gates, state, h) = kernel("lstm", a, n, c, np.zeros(n, np.int16))
+    expected, took = carried(*gates.reshape(4, n)[[0, 1, 3]], c)
+    assert expected[:2] == [TOP, TOP]
+    assert took == 5
+    assert (state.tolist(), count) == (expected, took)
+    assert h.tolist() == squashed([ONE] * n, expected)
 
 
 def test_a_gru_after_its_maps(kernel):

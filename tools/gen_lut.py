@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 LUT_C = Path(__file__).parents[1] / "firmware" / "lib" / "vgrad" / "src" / "lut.c"
 PRECISION = 192  # fraction bits of the exact values
-U_SHIFT, Y_SHIFT = 12, 16  # of c3 d and of the sum; that of u d is bits + 2
+SHIFT = 16  # of u and of the sum; that of u d is bits - 2
 EXP_SEGS = 192
 BATCH, BATCHES, SEED = 256, 400, 1997
 
@@ -115,8 +115,8 @@ def int32(x: Ints) -> Ints:
 
 def slope_term(c1: Ints, c2: Ints, c3: Ints, d: Ints, bits: int) -> Ints:
     """Return t d of the cubic, to which c0 is added."""
-    u = int32(c2 + (int32(c3 * d) >> U_SHIFT))
-    t = int32(c1 + (int32(u * d) >> (bits + 2)))
+    u = int32((c2 << SHIFT) + c3 + c3 * d) >> SHIFT
+    t = int32(c1 + (int32(u * d) >> (bits - 2)))
     return int32(t * d)
 
 
@@ -125,8 +125,9 @@ def cubic(rows: Ints, z: Ints, curve: Curve, origin: int) -> Ints:
     half = 1 << (curve.bits - 1)
     at = z + origin + half
     d = (at & (2 * half - 1)) - half
-    c0, c1, c2, c3 = rows[at >> curve.bits].T
-    y: Ints = int32(c0 + slope_term(c1, c2, c3, d, curve.bits)) >> Y_SHIFT
+    c0, c1, c23 = rows[at >> curve.bits].T
+    c3 = (c23 + 32768 & 65535) - 32768
+    y: Ints = int32(c0 + slope_term(c1, c23 - c3 >> 16, c3, d, curve.bits)) >> SHIFT
     return y
 
 
@@ -147,7 +148,7 @@ def exp_q16(table: Ints, u: Ints) -> Ints:
 def fitted(curve: Curve, i: int) -> list[int]:
     """Return c1, c2, c3 of the Chebyshev fit to row i, scaled and rounded."""
     half = 1 << (curve.bits - 1)
-    scales = [16, 16 + curve.bits + 2, 16 + curve.bits + 2 + U_SHIFT]
+    scales = [16, 16 + curve.bits - 2, 16 + curve.bits - 2 + SHIFT]
 
     def value_q14(d: mpmath.mpf) -> mpmath.mpf:
         return 16384 * curve.f((i * 2 * half + d) / mpmath.mpf(2) ** curve.exponent)
@@ -168,7 +169,7 @@ def neighbours(centre: Ints, bits: int, raw: np.random.PCG64) -> Ints:
     Raw generator words and exact arithmetic keep the bits the same everywhere.
     """
     half = bits - 1
-    widest = np.array([10 - half, 12 + bits - 2 * half, 24 + bits - 3 * half])
+    widest = np.array([10 - half, 8 + bits - 2 * half, 24 + bits - 3 * half])
     words = raw.random_raw(BATCH * 4).reshape(BATCH, 4)
     uniform = (words[:, :3] >> np.uint64(11)).astype(float) * 2.0**-52 - 1
     scale = np.ldexp(1.0, widest - (words[:, 3:] % np.uint64(7)).astype(int))
@@ -178,7 +179,7 @@ def neighbours(centre: Ints, bits: int, raw: np.random.PCG64) -> Ints:
 
 
 def search_row(curve: Curve, i: int, want: Ints, z: Ints) -> list[int]:
-    """Find coefficients of row i that round every argument right.
+    """Find c0, c1 and 2^16 c2 + c3 of row i that round every argument right.
 
     For given c1, c2, c3 the c0 that are right are an interval; the search climbs
     until its length is not negative and takes the middle.
@@ -186,19 +187,20 @@ def search_row(curve: Curve, i: int, want: Ints, z: Ints) -> list[int]:
     Raises:
         RuntimeError: nothing was found.
     """
-    d, low = z - (i << curve.bits), want << Y_SHIFT
+    d, low = z - (i << curve.bits), want << SHIFT
     raw = np.random.PCG64([SEED, curve.bits, i + curve.last])
     best, best_length = np.zeros(3, np.int64), -(1 << 62)
     trial = np.array([[0, 0, 0], fitted(curve, i)])
     for _ in range(BATCHES):
         c1, c2, c3 = (c[:, None] for c in trial.T)
         rest = low - slope_term(c1, c2, c3, d, curve.bits)
-        first, final = rest.max(axis=1), rest.min(axis=1) + (1 << Y_SHIFT) - 1
+        first, final = rest.max(axis=1), rest.min(axis=1) + (1 << SHIFT) - 1
         k = int(np.argmax(final - first))
         if final[k] - first[k] > best_length:
             best, best_length = trial[k], int(final[k] - first[k])
         if best_length >= 0:
-            return [int(first[k] + final[k]) >> 1, *map(int, best)]
+            c1, c2, c3 = map(int, best)
+            return [int(first[k] + final[k]) >> 1, c1, (c2 << 16) + c3]
         trial = neighbours(best, curve.bits, raw)
     raise RuntimeError(f"{curve.name} row {i}: no coefficients found")
 
@@ -231,7 +233,7 @@ def render(sigmoid: Ints, tanh: Ints, exp: Ints) -> str:
         '#include "lut.h"\n\n/* clang-format off */\n'
     )
     for curve, rows in ((SIGMOID, sigmoid), (TANH, tanh)):
-        cells = [f"{{{a}, {b}, {c}, {d}}}" for a, b, c, d in rows.tolist()]
+        cells = [f"{{{a}, {b}, {c}}}" for a, b, c in rows.tolist()]
         size = f"LUT_{curve.name.upper()}_SEGS"
         text += (
             f"const struct lut_seg vg_lut_{curve.name}[{size}] = {{\n"
@@ -250,7 +252,7 @@ def parse(text: str) -> tuple[Ints, Ints, Ints]:
         np.array([int(n) for n in re.findall(r"-?\d+", body)], np.int64)
         for body in bodies
     )
-    return sigmoid.reshape(-1, 4), tanh.reshape(-1, 4), exp
+    return sigmoid.reshape(-1, 3), tanh.reshape(-1, 3), exp
 
 
 def verify(text: str) -> bool:

@@ -25,7 +25,7 @@ ARM = "arm-none-eabi-"
 # Calls through pointers: names of the functions that make them, and of their callees.
 POINTERS = {
     "vg_layer_step": r"\w+_(unit|between)",
-    "lstm_unit": r"lstm_h_\w+",
+    "lstm_by_fields": r"lstm_h_\w+",
     "vg_slots_save": "",  # the caller's own
 }
 

@@ -96,7 +96,8 @@ static uint32_t lstm_h_identity(const vg_layer *l, const vg_sig *o,
     return k.low + k.high;
 }
 
-static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
+static VG_APART uint32_t lstm_by_fields(const vg_layer *l, vg_sig *a,
+                                        int32_t *c, vg_sig *r)
 {
     const uint32_t blocks = (uint32_t)l->n / l->block;
     vg_sig *i = a, *f = NULL, *o = NULL, *g = a + blocks;
@@ -105,9 +106,6 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
                                                     : lstm_h_tanh;
     uint32_t clamped;
 
-    if (l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
-        l->block == 1)
-        return point_lstm(a, l->n, c, r);
     if (l->fields & VG_FORGET_GATE) {
         f = g;
         g += blocks;
@@ -127,6 +125,14 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
                 r[l->n + blocks + b] = o[b];
         }
     return clamped;
+}
+
+static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
+{
+    if (l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
+        l->block == 1)
+        return point_lstm(a, l->n, c, r);
+    return lstm_by_fields(l, a, c, r);
 }
 
 /* Peepholes, Gers and Schmidhuber 2000: o waits for c'. */

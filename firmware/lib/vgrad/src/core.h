@@ -83,12 +83,12 @@ typedef struct {
     uint32_t exps;    /* the accumulator's: uint8[1], or [rows] if bits == 8 */
     uint32_t columns;
     uint16_t rows;
-    uint8_t bits;    /* 16 or 8 */
-    uint8_t arg_exp; /* of the result */
-    uint8_t reads;   /* of a gate: its letter in the table's `reads` */
-    uint8_t counts;  /* VG_COUNT_LOW, VG_COUNT_HIGH */
-    uint8_t group;   /* rows that lie side by side: 1, or in words 32 / bits */
-    uint8_t reserved;
+    uint8_t bits;     /* 16 or 8 */
+    uint8_t arg_exp;  /* of the result */
+    uint8_t reads;    /* of a gate: its letter in the table's `reads` */
+    uint8_t counts;   /* VG_COUNT_LOW, VG_COUNT_HIGH */
+    uint8_t group;    /* rows that lie side by side: 1, or in words 32 / bits */
+    uint8_t together; /* of a gate: how many from it on are one turn, or 1 */
 } vg_map;
 
 /* Of a weight; a constant in a build with one width. */

@@ -17,8 +17,8 @@
 #include "dot_dsp_map.h"
 #define DOT_W16 dot_dsp_w16
 #define DOT_W8 dot_dsp_w8
-#define DOT_MAP16 dot_dsp_map16
-#define DOT_MAP8 dot_dsp_map8
+#define DOT_GATES16 dot_dsp_gates16
+#define DOT_GATES8 dot_dsp_gates8
 #elif defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_mul.h"
 #define DOT_W16 dot_mul_w16
@@ -67,6 +67,20 @@ static VG_APART void dot_any_w8(const int8_t *w0, const int8_t *w1,
                                 const int16_t *z, uint32_t n, int64_t *sum)
 {
     dot_c_w8(w0, w1, z, n, sum);
+}
+#endif
+
+#ifndef DOT_GATES16
+#define DOT_GATES16 dot_each16
+#define DOT_GATES8 dot_each8
+static inline void dot_each16(dot_gates *g, int16_t *a)
+{
+    DOT_C_GATES(int16_t, 0, DOT_MAP16)
+}
+
+static inline void dot_each8(dot_gates *g, int16_t *a)
+{
+    DOT_C_GATES(int8_t, 1, DOT_MAP8)
 }
 #endif
 

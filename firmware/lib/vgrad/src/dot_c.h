@@ -25,6 +25,14 @@ typedef struct {
     int32_t arg_exp; /* of the results: 1 <= exps[] - arg_exp <= 31 */
 } dot_map;
 
+/* Maps of one shape that read one z and lie one behind the other, up to
+ * exps[]. */
+typedef struct {
+    dot_map map; /* the first one, without arg_exp */
+    uint8_t n;
+    uint8_t arg_exps[7]; /* kernels write there, too, and behind the last one */
+} dot_gates;
+
 static inline int64_t dot_c_row16(const int16_t *w, const int16_t *z,
                                   uint32_t n)
 {
@@ -100,6 +108,17 @@ static inline uint32_t dot_c_words_map(const dot_map *m, int16_t *a)
         for (uint32_t k = row; k <= row + next; k++)                           \
             a[k] = fx_narrow(fx_rs31(sum[k - row] + (m->b ? m->b[k] : 0),      \
                                      m->exps[each * k] - m->arg_exp));         \
+    }
+
+/* a of maps one by one. */
+#define DOT_C_GATES(type, each, one)                                           \
+    dot_map *const m = &g->map;                                                \
+    for (uint32_t k = 0; k < g->n; k++, a += m->rows) {                        \
+        m->arg_exp = g->arg_exps[k];                                           \
+        one(m, a);                                                             \
+        m->w = (const type *)m->w + m->rows * m->stride;                       \
+        m->b = m->b ? m->b + m->rows : m->b;                                   \
+        m->exps += each ? m->rows : 1;                                         \
     }
 
 static inline void dot_c_map16(const dot_map *m, int16_t *a)

@@ -146,25 +146,27 @@ static VG_APART uint32_t affine(const vg_map *m, const sources *s, int whole,
     return clamped;
 }
 
-/* a[rows] by one call of a kernel: of all columns z, 4-byte aligned and
- * readable to the end of a padded row. */
+/* a of a map and those together with it, by one call of a kernel: of all
+ * columns z, 4-byte aligned and readable to the end of a padded row. */
 static VG_APART void affine_whole(const uint8_t *blob, const vg_map *m,
                                   const vg_sig *z, vg_sig *a)
 {
     const uint8_t *b = blob + m->biases;
-    dot_map map;
+    dot_gates g;
 
-    map.w = blob + m->weights;
-    map.b = m->biases ? (const int32_t *)(const void *)b : NULL;
-    map.exps = blob + m->exps;
-    map.z = z;
-    map.rows = m->rows;
-    map.stride = vg_stride(m);
-    map.arg_exp = m->arg_exp;
+    g.map.w = blob + m->weights;
+    g.map.b = m->biases ? (const int32_t *)(const void *)b : NULL;
+    g.map.exps = blob + m->exps;
+    g.map.z = z;
+    g.map.rows = m->rows;
+    g.map.stride = vg_stride(m);
+    g.n = m->together;
+    for (uint32_t k = 0; k < g.n; k++)
+        g.arg_exps[k] = m[k].arg_exp;
     if (vg_bits_of(m) == 8)
-        DOT_MAP8(&map, a);
+        DOT_GATES8(&g, a);
     else
-        DOT_MAP16(&map, a);
+        DOT_GATES16(&g, a);
 }
 
 /* The clamps that count of a map that affine_whole made. */
@@ -258,8 +260,9 @@ static VG_APART uint32_t gate_in_pieces(const vg_run *r, const vg_layer *l,
     return affine(gate, &s, 0, a);
 }
 
-static uint32_t gate_step(const vg_run *r, const vg_layer *l,
-                          const vg_map *gate, const vg_input *symbol, vg_sig *a)
+/* The arguments of one or more gates.  Returns how many. */
+static uint32_t gates_step(vg_run *r, const vg_layer *l, const vg_map *gate,
+                           const vg_input *symbol, vg_sig *a)
 {
     const vg_sig *z = vg_run_signals(r, l->z);
 
@@ -267,32 +270,34 @@ static uint32_t gate_step(const vg_run *r, const vg_layer *l,
         l->cell == VG_GRU) { /* with the next one */
         (vg_in_words(gate) ? vg_words_reset : gru_with_reset)(r, l, gate,
                                                               symbol, a);
-        return 0;
+        return 2;
     }
-    if (vg_in_words(gate))
-        return vg_words_map(r, l, gate, symbol, NULL, a);
+    if (vg_in_words(gate)) {
+        r->saturated += vg_words_map(r, l, gate, symbol, NULL, a);
+        return 1;
+    }
     if ((VG_HAS_SYMBOLS && symbol) ||
-        (VG_HAS_PIECES && gate->reads != 'b' && gate->reads != 'x'))
-        return gate_in_pieces(r, l, gate, symbol, a);
+        (VG_HAS_PIECES && gate->reads != 'b' && gate->reads != 'x')) {
+        r->saturated += gate_in_pieces(r, l, gate, symbol, a);
+        return 1;
+    }
     affine_whole(r->model->blob, gate, z, a);
-    return VG_HAS_CLAMPS && gate->counts
-               ? affine_clamps(r->model->blob, gate, z, a)
-               : 0;
+    if (VG_HAS_CLAMPS && gate->counts) /* alone, then */
+        r->saturated += affine_clamps(r->model->blob, gate, z, a);
+    return gate->together;
 }
 
 void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
 {
     vg_sig *a = vg_run_values(r);
 
-    for (uint32_t k = 0; k < l->n_gates; k++) {
+    for (uint32_t k = 0, n; k < l->n_gates; k += n) {
         const vg_map *gate = &l->gate[k];
-        if (VG_HAS_LATE && k == l->n_early) {
+        if (VG_HAS_LATE && k == l->n_early)
             r->saturated += vg_cells[l->cell]->between(
                 l, vg_run_values(r), vg_run_c(r, l), vg_run_r(r, l));
-            k += l->cell == VG_GRU; /* the last two are one turn */
-        }
-        r->saturated += gate_step(r, l, gate, symbol, a);
-        a += gate->rows;
+        n = gates_step(r, l, gate, symbol, a);
+        a += n * gate->rows;
     }
     r->saturated += vg_cells[l->cell]->unit(l, vg_run_values(r), vg_run_c(r, l),
                                             vg_run_r(r, l));
@@ -318,12 +323,11 @@ static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
     }
 }
 
-static VG_APART uint32_t readout_map(const vg_run *r, const vg_sig *h,
-                                     const vg_input *x, vg_sig *logits)
+static VG_APART uint32_t readout_in_pieces(const vg_run *r, const vg_sig *h,
+                                           const vg_input *x, vg_sig *logits)
 {
     const vg_readout *out = vg_run_readout(r);
     sources s;
-    int whole;
 
     memset(&s, 0, sizeof s);
     s.blob = r->model->blob;
@@ -333,11 +337,21 @@ static VG_APART uint32_t readout_map(const vg_run *r, const vg_sig *h,
     s.n2 = out->map.columns - out->n_h;
     if (VG_HAS_SYMBOLS && !x->x && s.n2)
         s.symbol = x;
+    return affine(&out->map, &s, 0, logits);
+}
+
+static uint32_t readout_map(const vg_run *r, const vg_sig *h, const vg_input *x,
+                            vg_sig *logits)
+{
+    const uint8_t *blob = r->model->blob;
+    const vg_readout *out = vg_run_readout(r);
+    const vg_map *m = &out->map;
+
     /* h may end where a buffer does */
-    whole = !s.n2 && !((uintptr_t)h & 3) && !(out->n_h & 3);
-    if (whole)
-        affine_whole(s.blob, &out->map, h, logits);
-    return !whole || out->map.counts ? affine(&out->map, &s, whole, logits) : 0;
+    if (m->columns > out->n_h || (uintptr_t)h & 3 || out->n_h & 3)
+        return readout_in_pieces(r, h, x, logits);
+    affine_whole(blob, m, h, logits);
+    return m->counts ? affine_clamps(blob, m, h, logits) : 0;
 }
 
 void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)

@@ -18,7 +18,7 @@
  * half included; every further coefficient has its scale below. */
 struct lut_seg {
     int32_t c0, c1;
-    int16_t c2, c3;
+    int32_t c23; /* 2^16 c2 + c3, c3 an int16 */
 };
 
 enum {
@@ -48,22 +48,28 @@ extern const uint32_t vg_lut_exp[LUT_EXP_SEGS]; /* exp(-i / 16), q31 */
 #define LUT_TANH (vg_lut_tanh + LUT_TANH_SEGS / 2)
 #endif
 
+/* The lowest bits of x as a number with a sign. */
+static inline int32_t lut_low(int32_t x, int bits)
+{
+    return fx_floor32((int32_t)((uint32_t)x << (32 - bits)), 32 - bits);
+}
+
 /* With d = z - centre of the row, -2^(bits-1) <= d < 2^(bits-1), and floors:
  *
- *     u = c2 + c3 d / 2^12
- *     t = c1 + u d / 2^(bits+2)
+ *     u = (2^16 c2 + c3 + c3 d) / 2^16
+ *     t = c1 + u d / 2^(bits-2)
  *     y = (c0 + t d) / 2^16                                            q14
  *
- * Nothing leaves int32: c2 and c3 are int16, so |u| <= 2^15 + 2^11 and |u d| <
- * 2^23.1; |c1| <= 2^(26-bits) gives |t d| < 2^25.1, and |c0| <= 2^30 + 2^15.
+ * Nothing leaves int32: |c2| < 2^11 gives |u| < 2^12 and |u d| < 2^20; |c1| <=
+ * 2^(26-bits) gives |t d| < 2^25.1, and |c0| <= 2^30 + 2^15.
  * gen_lut.py --check looks at every value. */
 static inline int32_t lut_cubic(const struct lut_seg *zero, int32_t z, int bits)
 {
-    const int32_t half = 1 << (bits - 1);
-    const int32_t d = ((z + half) & (2 * half - 1)) - half;
+    const int32_t d = lut_low(z, bits);
     const struct lut_seg *s = zero + fx_floor32(z - d, bits);
-    const int32_t u = s->c2 + fx_floor32(s->c3 * d, 12);
-    const int32_t t = s->c1 + fx_floor32(u * d, bits + 2);
+    const int32_t c3 = lut_low(s->c23, 16);
+    const int32_t u = fx_floor32(s->c23 + c3 * d, 16);
+    const int32_t t = s->c1 + fx_floor32(u * d, bits - 2);
 
     return fx_floor32(s->c0 + t * d, 16);
 }

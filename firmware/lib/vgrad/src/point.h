@@ -20,6 +20,10 @@
 #define POINT_TANHS point_avx2_tanhs
 #define POINT_CARRY point_avx2_carry
 #define POINT_SQUASH point_avx2_squash
+#elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+#define POINT_IN_ONE_PASS
+#include "point_dsp.h"
+#define point_lstm point_dsp_lstm
 #else
 #define POINT_IN_ONE_PASS
 #endif
@@ -28,8 +32,10 @@
 #ifdef POINT_IN_ONE_PASS
 #define POINT_SIGMOIDS point_c_sigmoids
 #define POINT_TANHS point_c_tanhs
-#define point_lstm point_c_lstm
 #define point_gru point_c_gru
+#ifndef point_lstm
+#define point_lstm point_c_lstm
+#endif
 #else
 static inline uint32_t point_lstm(int16_t *i, uint32_t n, int32_t *c,
                                   int16_t *h)

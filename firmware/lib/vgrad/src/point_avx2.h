@@ -24,7 +24,7 @@ static inline void point_avx2_store(int16_t *p, __m256i v)
                                      _mm256_extracti128_si256(v, 1)));
 }
 
-/* lut_cubic of eight z.  A row is three words, the last one c2 and c3. */
+/* lut_cubic of eight z.  A row is three words. */
 static inline __m256i point_avx2_cubic(const struct lut_seg *zero, __m256i z,
                                        int bits)
 {
@@ -37,11 +37,11 @@ static inline __m256i point_avx2_cubic(const struct lut_seg *zero, __m256i z,
     const __m256i c0 = _mm256_i32gather_epi32(table, word, 4);
     const __m256i c1 = _mm256_i32gather_epi32(table + 1, word, 4);
     const __m256i c23 = _mm256_i32gather_epi32(table + 2, word, 4);
-    const __m256i c2 = _mm256_srai_epi32(_mm256_slli_epi32(c23, 16), 16);
-    const __m256i c3d = _mm256_madd_epi16(c23, _mm256_slli_epi32(d, 16));
-    const __m256i u = _mm256_add_epi32(c2, _mm256_srai_epi32(c3d, 12));
+    const __m256i c3d =
+        _mm256_madd_epi16(c23, _mm256_and_si256(d, _mm256_set1_epi32(0xFFFF)));
+    const __m256i u = _mm256_srai_epi32(_mm256_add_epi32(c23, c3d), 16);
     const __m256i t = _mm256_add_epi32(
-        c1, _mm256_srai_epi32(_mm256_mullo_epi32(u, d), bits + 2));
+        c1, _mm256_srai_epi32(_mm256_mullo_epi32(u, d), bits - 2));
 
     return _mm256_srai_epi32(_mm256_add_epi32(c0, _mm256_mullo_epi32(t, d)),
                              16);

@@ -8,7 +8,7 @@
 
 #include "point_parts.h"
 
-/* lut_cubic of four z.  A row is three words, the last one c2 and c3. */
+/* lut_cubic of four z.  A row is three words. */
 static inline int32x4_t point_mve_cubic(const struct lut_seg *zero, int32x4_t z,
                                         int bits)
 {
@@ -19,11 +19,10 @@ static inline int32x4_t point_mve_cubic(const struct lut_seg *zero, int32x4_t z,
     const int32x4_t c0 = vldrwq_gather_shifted_offset_s32(table, word);
     const int32x4_t c1 = vldrwq_gather_shifted_offset_s32(table + 1, word);
     const int32x4_t c23 = vldrwq_gather_shifted_offset_s32(table + 2, word);
-    const int32x4_t c2 = vmovlbq_s16(vreinterpretq_s16_s32(c23));
-    const int32x4_t c3 = vmovltq_s16(vreinterpretq_s16_s32(c23));
-    const int32x4_t u = vaddq_s32(c2, vshrq_n_s32(vmulq_s32(c3, d), 12));
+    const int32x4_t c3 = vmovlbq_s16(vreinterpretq_s16_s32(c23));
+    const int32x4_t u = vshrq_n_s32(vaddq_s32(c23, vmulq_s32(c3, d)), 16);
     const int32x4_t t =
-        vaddq_s32(c1, vshlq_r_s32(vmulq_s32(u, d), -(bits + 2)));
+        vaddq_s32(c1, vshlq_r_s32(vmulq_s32(u, d), -(bits - 2)));
 
     return vshrq_n_s32(vaddq_s32(c0, vmulq_s32(t, d)), 16);
 }

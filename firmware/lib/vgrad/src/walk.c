@@ -58,6 +58,7 @@ static void size_map(const vg_walk *w, vg_map *m, uint32_t rows,
     m->group = w->group;
     m->rows = (uint16_t)rows;
     m->columns = columns;
+    m->together = 1;
 }
 
 static uint32_t n_exps(const vg_map *m)
@@ -247,6 +248,20 @@ static int read_biases(vg_walk *w, vg_layer *l, int flags)
     return VG_OK;
 }
 
+/* Gates that read the same z whole, count nothing and have one shape, biases
+ * included, are taken together. */
+static void join_gates(vg_layer *l)
+{
+    for (uint32_t k = l->n_gates; k > 0; k--) {
+        vg_map *m = &l->gate[k - 1];
+        const vg_map *next = m + 1;
+        if (k < l->n_gates && k != l->n_early && m->reads == 'b' &&
+            next->reads == 'b' && m->rows == next->rows &&
+            !m->biases == !next->biases && !m->counts && !next->counts)
+            m->together = (uint8_t)(1 + next->together);
+    }
+}
+
 /* What the next layer reads: of halves of a bidirectional layer both. */
 static void pass_on(vg_walk *w, const vg_layer *l)
 {
@@ -275,6 +290,7 @@ VG_ONCE int vg_walk_layer(vg_walk *w, vg_layer *l)
         return VG_E_FORMAT;
     if ((err = read_biases(w, l, flags)) != 0)
         return err;
+    join_gates(l);
     if (flags & LAYER_INITIAL) {
         if ((err = vg_walk_skip(w, vg_image_size(l), 1, &l->initial)) != 0)
             return err;
