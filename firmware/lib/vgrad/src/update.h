@@ -41,6 +41,9 @@ typedef struct {
 /* Digits of x; 0 for 0. */
 static inline int vg_bits(uint64_t x)
 {
+#ifdef __GNUC__
+    return x ? 64 - __builtin_clzll(x) : 0;
+#else
     int n = 0;
 
     for (int step = 32; step; step /= 2) {
@@ -49,6 +52,7 @@ static inline int vg_bits(uint64_t x)
         n += more;
     }
     return n + (int)x;
+#endif
 }
 
 /* The columns of a span whose gradient may be other than 0, or, with moments,
