@@ -29,12 +29,14 @@ static inline int32_t sgd_step(const vg_sgd *s, int32_t g)
     return sgd_scaled(&s->rate, g);
 }
 
-static inline int32_t *sgd_c(const vg_sgd *s, vg_sig *hi, int16_t *lo,
+static inline int32_t *sgd_c(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
                              int32_t *g, const int32_t *end)
 {
+    const vg_sgd s = *sgd; /* no store below changes it */
+
     for (; g < end; g++, hi++, lo++) {
         const uint32_t sum =
-            (uint32_t)vg_master_of(*hi, *lo) + (uint32_t)sgd_step(s, *g);
+            (uint32_t)vg_master_of(*hi, *lo) + (uint32_t)sgd_step(&s, *g);
         const uint32_t up = sum + 32768;
         if (up + SGD_FULL >= 2 * SGD_FULL)
             break;
