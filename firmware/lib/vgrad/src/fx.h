@@ -69,6 +69,18 @@ static inline int32_t fx_high(int32_t a, int32_t b)
     return (int32_t)(uint32_t)((uint64_t)fx_product(a, b) >> 32);
 }
 
+/* rs(a b, 32), |a| and |b| < 2^31. */
+static inline int32_t fx_high_rs(int32_t a, int32_t b)
+{
+#if defined(__ARM_FEATURE_DSP) && !defined(VG_PORTABLE)
+    __asm__("smmulr %0, %0, %1" : "+r"(a) : "r"(b));
+    return a;
+#else
+    const uint64_t product = (uint64_t)fx_product(a, b);
+    return (int32_t)(uint32_t)((product + 0x80000000u) >> 32);
+#endif
+}
+
 /* rs: floor((x + 2^(n-1)) / 2^n), n in 1..62, |x| < 2^62. */
 static inline int64_t fx_rs(int64_t x, int n)
 {

@@ -1,7 +1,6 @@
 /* gradient.c - what both methods need of a gate's weights: its rates, its
- * columns, its gradient, and its transpose.
+ * columns, and its gradient.
  */
-#include "dot_rows.h"
 #include "train.h"
 
 int32_t vg_rate_of(const vg_train *t, const vg_gate *g, uint32_t part)
@@ -101,37 +100,6 @@ void vg_gather(vg_train *t, const vg_gate *g, const int32_t *d,
     for (const vg_span *s = g->span; s < g->span + g->n_spans; s++)
         if (s->learns)
             gather_span(t, g, s, d, sources);
-}
-
-/* dz[n] += the errors of up to four neighbouring sources. */
-static void columns_back(const vg_train *t, const vg_gate *g, uint32_t n_gates,
-                         vg_reads reads, uint32_t j, uint32_t n, int32_t *dz)
-{
-    int64_t back[4] = {0, 0, 0, 0};
-
-    for (const vg_gate *end = g + n_gates; g < end; g++) {
-        const vg_span *s = vg_span_of(g, reads);
-        int64_t sum[4] = {0, 0, 0, 0};
-        int shift;
-        if (!s)
-            continue;
-        shift = vg_exp_of(t, g) - s->exp;
-        dot_rows(vg_sigs(t, g->weights) + vg_span_begin(g, s) + j,
-                 vg_gate_stride(g), vg_ints(t, g->errors), g->rows, n, sum);
-        for (uint32_t k = 0; k < n; k++)
-            back[k] += shift > 0 && shift < 32
-                           ? fx_sat31(fx_rs31(sum[k], shift))
-                           : fx_to31(sum[k], shift);
-    }
-    for (uint32_t k = 0; k < n; k++)
-        dz[k] = fx_sat31(dz[k] + back[k]);
-}
-
-void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
-                   vg_reads reads, uint32_t n, int32_t *dz)
-{
-    for (uint32_t j = 0; j < n; j += 4)
-        columns_back(t, g, n_gates, reads, j, n - j < 4 ? n - j : 4, dz + j);
 }
 
 void vg_note(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n,

@@ -1,22 +1,23 @@
-/* sgd_avx2.h - x86 with AVX2: eight weights by SGD in 32 bits (sgd.c). */
+/* sgd_avx2.h - x86 with AVX2: eight weights at once. */
 #ifndef VG_SGD_AVX2_H
 #define VG_SGD_AVX2_H
 
 #include <immintrin.h>
 
-#include "update.h"
+#include "sgd_c.h"
 
+/* rs(2^left x by, 32). */
 static inline __m256i sgd_avx2_scaled(const vg_scaling *s, __m256i x)
 {
     const __m256i by = _mm256_set1_epi32(s->by);
+    const __m256i half = _mm256_set1_epi64x((int64_t)1 << 31);
     __m256i even, odd;
 
     x = _mm256_sll_epi32(x, _mm_cvtsi32_si128(s->left));
-    even = _mm256_mul_epi32(x, by);
+    even = _mm256_add_epi64(_mm256_mul_epi32(x, by), half);
     odd = _mm256_mul_epi32(_mm256_srli_epi64(x, 32), by);
-    x = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
-    x = _mm256_add_epi32(x, _mm256_set1_epi32(s->half));
-    return _mm256_sra_epi32(x, _mm_cvtsi32_si128(s->right));
+    odd = _mm256_add_epi64(odd, half);
+    return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
 }
 
 static inline __m256i sgd_avx2_wide(const int16_t *p)
@@ -35,13 +36,14 @@ static inline void sgd_avx2_store(int16_t *p, __m256i x)
 
 /* Move eight weights and forget their gradient; or 0, and they stay, if one
  * comes near its limit. */
-static inline int sgd_avx2(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
-                           int32_t *g)
+static inline int sgd_avx2_eight(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
+                                 int32_t *g)
 {
     const __m256i gradient =
         _mm256_loadu_si256((const __m256i *)(const void *)g);
-    const __m256i step =
-        sgd_avx2_scaled(&sgd->rate, sgd_avx2_scaled(&sgd->clip, gradient));
+    const __m256i clipped =
+        sgd->clip.by ? sgd_avx2_scaled(&sgd->clip, gradient) : gradient;
+    const __m256i step = sgd_avx2_scaled(&sgd->rate, clipped);
     const __m256i master = _mm256_add_epi32(
         _mm256_slli_epi32(sgd_avx2_wide(hi), 16), sgd_avx2_wide(lo));
     const __m256i sum = _mm256_add_epi32(master, step);
@@ -56,6 +58,15 @@ static inline int sgd_avx2(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
     sgd_avx2_store(lo, _mm256_sub_epi32(sum, _mm256_slli_epi32(new_hi, 16)));
     _mm256_storeu_si256((__m256i *)(void *)g, _mm256_setzero_si256());
     return 1;
+}
+
+static inline int32_t *sgd_avx2(const vg_sgd *s, vg_sig *hi, int16_t *lo,
+                                int32_t *g, const int32_t *end)
+{
+    if (!s->clip.right)
+        for (; end - g >= 8 && sgd_avx2_eight(s, hi, lo, g); g += 8, hi += 8)
+            lo += 8;
+    return sgd_c(s, hi, lo, g, end);
 }
 
 #endif

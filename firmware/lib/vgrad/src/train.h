@@ -108,10 +108,6 @@ int32_t vg_read_own(const vg_sources *z, const vg_span *s, uint32_t u);
 void vg_gather(vg_train *t, const vg_gate *g, const int32_t *d,
                const vg_sources *z);
 
-/* Add to dz[n] the errors of the sources in those spans of the gates. */
-void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
-                   vg_reads reads, uint32_t n, int32_t *dz);
-
 /* Note a symbol in a list of at most n_in, once: its mark is where it stands,
  * counted from 1. */
 void vg_note(const vg_train *t, uint32_t list, uint32_t mark, uint32_t *n,
@@ -131,6 +127,12 @@ static inline int vg_is_tbptt(const vg_train *t)
 {
     return vg_by_tbptt(&t->learn);
 }
+
+/* ---- transposed.c --------------------------------------------------- */
+
+/* Add to dz[n] the errors of the sources in those spans of the gates. */
+void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
+                   vg_reads reads, uint32_t n, int32_t *dz);
 
 /* ---- tbptt.c, tbptt_gradient.c, rtrl97.c
  * ------------------------------------------------ */

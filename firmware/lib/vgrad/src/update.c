@@ -20,7 +20,7 @@ void vg_move_weight(vg_updating *u, vg_sig *hi, int16_t *lo, int64_t change)
     u->full |= *hi >= VG_HI_FULL || *hi <= -VG_HI_FULL;
 }
 
-static void move_bias(vg_updating *u, int32_t *bias, int64_t change)
+void vg_move_bias(vg_updating *u, int32_t *bias, int64_t change)
 {
     *bias = moved(u, *bias, change);
     u->full |= *bias >= VG_BIAS_FULL || *bias <= -VG_BIAS_FULL;
@@ -28,7 +28,7 @@ static void move_bias(vg_updating *u, int32_t *bias, int64_t change)
 
 /* ---- a gate --------------------------------------------------------- */
 
-/* Where the weights and biases of a span's row are. */
+/* Where a row's weights are that move alike, or its bias. */
 typedef struct {
     vg_sig *hi;
     int16_t *lo;
@@ -36,11 +36,10 @@ typedef struct {
     int32_t *gradient;
     int32_t *moment; /* null: none */
     uint32_t index;
-    int n; /* of the rounding */
 } row_place;
 
 static row_place place_of(const vg_train *t, const vg_gate *g, const vg_span *s,
-                          uint32_t row, int n)
+                          uint32_t row)
 {
     const uint32_t at = vg_row_at(g, s, g->rows, row);
     const uint32_t begin = vg_span_begin(g, s);
@@ -54,66 +53,107 @@ static row_place place_of(const vg_train *t, const vg_gate *g, const vg_span *s,
     r.gradient = vg_ints(t, g->g) + at;
     r.moment = VG_HAS_MOMENTS && g->v ? vg_ints(t, g->v) + at : NULL;
     r.index = g->index + row * vg_in_row(g) + begin;
-    r.n = n;
     return r;
 }
 
-static void move_one(vg_updating *u, const row_place *r, uint32_t j,
-                     const vg_sgd *sgd)
+static void move_one(vg_updating *u, const row_place *r, uint32_t j, int n)
 {
-    int32_t *g = &r->gradient[j];
-    const int64_t change =
-        sgd ? vg_sgd_step(sgd, *g)
-            : vg_change(u, *g, r->moment ? &r->moment[j] : NULL, r->n,
-                        r->index + j);
+    const int64_t change = vg_change(
+        u, r->gradient[j], r->moment ? &r->moment[j] : NULL, n, r->index + j);
 
-    *g = 0;
     if (r->bias)
-        move_bias(u, r->bias, change);
+        vg_move_bias(u, r->bias, change);
     else
         vg_move_weight(u, &r->hi[j], &r->lo[j], change);
 }
 
 static void update_row(vg_updating *u, const row_place *r,
-                       const vg_columns *columns, const vg_sgd *sgd)
+                       const vg_columns *columns, int n)
 {
-    if (sgd && !columns->list && !r->bias) {
-        vg_sgd_row(u, sgd, r->hi, r->lo, r->gradient, columns->count);
-        return;
-    }
     for (uint32_t k = 0; k < columns->count; k++) {
         const uint32_t j = vg_column(columns, k);
         if (u->rate)
-            move_one(u, r, j, sgd);
-        else
-            r->gradient[j] = 0;
+            move_one(u, r, j, n);
+        r->gradient[j] = 0;
     }
 }
 
-static void update_span(vg_updating *u, const vg_gate *g, const vg_span *s)
+/* All rows by SGD in 32 bits. */
+static void update_sgd(vg_updating *u, const vg_gate *g, const vg_span *s,
+                       const vg_columns *columns)
 {
-    const vg_columns columns = vg_touched(u->t, g, s);
-    const int n = (s->part == VG_BIAS ? 48 : 32 + s->exp) - vg_exp_of(u->t, g);
-    vg_sgd sgd;
-    const int plain = u->rate && vg_sgd_of(u, n, &sgd);
+    const uint32_t stride = vg_gate_stride(g), apart = vg_gate_columns(g);
+    row_place r = place_of(u->t, g, s, 0);
+    uint32_t rows = g->rows, n = columns->count;
 
+    if (r.bias) {
+        vg_sgd_biases(u, r.bias, r.gradient, rows);
+        return;
+    }
+    if (n == stride && !columns->list) { /* one row after the other */
+        n *= rows;
+        rows = 1;
+    }
+    for (; rows; rows--, r.hi += stride, r.lo += stride, r.gradient += apart)
+        if (!columns->list)
+            vg_sgd_row(u, r.hi, r.lo, r.gradient, n);
+        else
+            for (uint32_t k = 0; k < n; k++) {
+                const uint32_t j = columns->list[k];
+                vg_sgd_row(u, r.hi + j, r.lo + j, r.gradient + j, 1);
+            }
+}
+
+/* The spans from s to the last alike. */
+static void update_spans(vg_updating *u, const vg_gate *g, const vg_span *s,
+                         const vg_span *last)
+{
+    const int n = (s->part == VG_BIAS ? 48 : 32 + s->exp) - vg_exp_of(u->t, g);
+    vg_columns columns = vg_touched(u->t, g, s);
+
+    if (!columns.list)
+        columns.count = last->end - vg_span_begin(g, s);
+    if (u->rate && u->is_sgd && vg_sgd_of(&u->sgd, u->rate, n)) {
+        update_sgd(u, g, s, &columns);
+        return;
+    }
     for (uint32_t row = 0; row < g->rows; row++) {
-        const row_place r = place_of(u->t, g, s, row, n);
-        update_row(u, &r, &columns, plain ? &sgd : NULL);
+        const row_place r = place_of(u->t, g, s, row);
+        update_row(u, &r, &columns, n);
     }
 }
 
 /* ---- an update ------------------------------------------------------ */
+
+/* The last of the spans from s on whose weights move alike. */
+static const vg_span *last_alike(const vg_updating *u, const vg_gate *g,
+                                 const vg_span *s)
+{
+    const vg_span *const last = g->span + g->n_spans - 1;
+
+    while (s < last && s->reads != VG_READS_SYMBOL && s[1].part != VG_BIAS &&
+           s[1].exp == s->exp && vg_rate_of(u->t, g, s[1].part) == u->rate)
+        s++;
+    return s;
+}
+
+static void update_gate(vg_updating *u, const vg_gate *g)
+{
+    const vg_span *s = g->span, *last;
+
+    for (const vg_span *end = s + g->n_spans; s < end; s = last + 1) {
+        u->rate = vg_rate_of(u->t, g, s->part);
+        last = last_alike(u, g, s);
+        update_spans(u, g, s, last);
+    }
+}
 
 /* n joined gates. */
 static void update_gates(vg_updating *u, vg_gate *g, uint32_t n)
 {
     u->full = 0;
     for (uint32_t k = 0; k < n; k++)
-        for (const vg_span *s = g[k].span; s < g[k].span + g[k].n_spans; s++) {
-            u->rate = vg_rate_of(u->t, &g[k], s->part);
-            update_span(u, &g[k], s);
-        }
+        update_gate(u, &g[k]);
     if (u->full)
         u->t->falls +=
             vg_fall(u->t, g, n, VG_HI_FULL, VG_BIAS_FULL, UINT32_MAX);
@@ -127,6 +167,7 @@ void vg_update(vg_train *t)
 
     u.t = t;
     u.clip = vg_clip(t);
+    u.is_sgd = vg_sgd_begin(&u);
     for (uint32_t n; g < end; g += n) {
         n = vg_joined(g, end);
         update_gates(&u, g, n);

@@ -16,10 +16,24 @@ typedef struct {
     uint64_t norm; /* before it */
 } vg_clipping;
 
+/* rs(x m, n) as rs(2^left x * by, 32) or, for n > 32, as
+ * rs(floor(x * by / 2^32), right). */
+typedef struct {
+    int32_t left, by, right;
+} vg_scaling;
+
+/* SGD to the nearest, where 32 bits hold every gradient and step. */
+typedef struct {
+    vg_scaling clip, rate; /* clip.by 0: none */
+    uint64_t most;         /* of a gradient, clipped */
+} vg_sgd;
+
 /* An update in work, and what is the same for all weights of a part. */
 typedef struct {
     vg_train *t;
     vg_clipping clip;
+    vg_sgd sgd;
+    int is_sgd; /* can it be had? */
     int32_t rate;
     int full; /* did a weight come near its limit? */
 } vg_updating;
@@ -27,6 +41,9 @@ typedef struct {
 /* Digits of x; 0 for 0. */
 static inline int vg_bits(uint64_t x)
 {
+#ifdef __GNUC__
+    return x ? 64 - __builtin_clzll(x) : 0;
+#else
     int n = 0;
 
     for (int step = 32; step; step /= 2) {
@@ -35,6 +52,7 @@ static inline int vg_bits(uint64_t x)
         n += more;
     }
     return n + (int)x;
+#endif
 }
 
 /* The columns of a span whose gradient may be other than 0, or, with moments,
@@ -57,29 +75,22 @@ vg_clipping vg_clip(vg_train *t);
 int64_t vg_change(const vg_updating *u, int32_t g, int32_t *moment, int n,
                   uint32_t index);
 
-/* ---- sgd.c: SGD to the nearest, where 32 bits hold what happens --------- */
+/* ---- sgd.c ----------------------------------------------------------- */
 
-/* rs(x m, n) as floor((floor(2^left x * by / 2^32) + half) / 2^right). */
-typedef struct {
-    int32_t by, half;
-    int left, right;
-} vg_scaling;
+/* How u clips, into u->sgd, and the steps of a rate that round n digits away;
+ * 0 if it cannot be had. */
+int vg_sgd_begin(vg_updating *u);
+int vg_sgd_of(vg_sgd *sgd, int32_t rate, int n);
 
-typedef struct {
-    vg_scaling clip, rate;
-} vg_sgd;
-
-/* 0 if it cannot be had for steps that round n digits away. */
-int vg_sgd_of(const vg_updating *u, int n, vg_sgd *sgd);
-
-int32_t vg_sgd_step(const vg_sgd *sgd, int32_t g);
-
-/* Move weights from hi and lo on by the gradient from g on, and forget it. */
-void vg_sgd_row(vg_updating *u, const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
-                int32_t *g, uint32_t n);
+/* Move n weights from hi and lo on by the gradient from g on, and forget it;
+ * and n biases. */
+void vg_sgd_row(vg_updating *u, vg_sig *hi, int16_t *lo, int32_t *g,
+                uint32_t n);
+void vg_sgd_biases(vg_updating *u, int32_t *biases, int32_t *g, uint32_t n);
 
 /* ---- update.c ------------------------------------------------------- */
 
 void vg_move_weight(vg_updating *u, vg_sig *hi, int16_t *lo, int64_t change);
+void vg_move_bias(vg_updating *u, int32_t *bias, int64_t change);
 
 #endif

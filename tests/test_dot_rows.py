@@ -1,0 +1,98 @@
+"""The kernels from row to row of the gates, each on its own core, against NumPy."""
+
+import numpy as np
+import pytest
+from test_dot_time import Code
+
+TEXT = """\
+#include "dot_rows.h"
+void back(const int16_t *w, const int32_t *e, const uint32_t *size, int32_t *out);
+
+void back(const int16_t *w, const int32_t *e, const uint32_t *size, int32_t *out)
+{
+    const uint32_t gates = size[0], n = size[1], stride = size[2], j = size[3];
+    dot_rows r[5];
+
+    out[4] = 1;
+    for (uint32_t k = 0; k < gates; k++) {
+        r[k].w = w + k * n * stride;
+        r[k].e = e + k * n;
+        r[k].rows = n;
+        r[k].stride = stride;
+        r[k].shift = (int)size[4 + k];
+#ifdef DOT_ROWS_SUMS
+        out[4] &= DOT_ROWS_FIT(&r[k]);
+#endif
+    }
+#ifdef DOT_ROWS_SUMS
+    out[5] = DOT_ROWS_COLUMNS;
+    out[4] = out[4] && DOT_ROWS_SUMS(r, r + gates, j, out);
+#else
+    out[5] = 3;
+    for (uint32_t k = 0; k < gates; k++) {
+        int64_t sum[3] = {0, 0, 0};
+        dot_rows_c(&r[k], j, 3, sum);
+        for (int i = 0; i < 3; i++)
+            out[i] += fx_to31(sum[i], r[k].shift);
+    }
+#endif
+}
+"""
+
+
+@pytest.fixture(scope="module", params=["host", "avx2", "m0", "m3", "m4", "m33"])
+def code(request, tmp_path_factory):
+    """(The core, the kernel that it has.)"""
+    folder = tmp_path_factory.mktemp("rows")
+    return request.param, Code(folder, TEXT, request.param)
+
+
+def check(code, w, e, j, shifts):
+    """Of w (gates, rows, stride) and e (gates, rows): did the kernel take it?"""
+    core, kernel = code
+    gates, n, stride = w.shape
+    size = np.array([gates, n, stride, j, *shifts], "<u4")
+    found = kernel("back", w.astype("<i2"), e.astype("<i4"), size, np.zeros(6, "<i4"))
+    columns = found[5]
+    exact = np.einsum("grj,gr->gj", w[:, :, j : j + columns], e)
+    half = (1 << np.array(shifts)) >> 1
+    parts = (exact + half[:, None]) >> np.array(shifts)[:, None]
+    if found[4]:
+        assert found[:columns].tolist() == parts.sum(0).tolist()
+        return True
+    high = np.abs(e >> 10)
+    pieces = max(high[:, k : k + 64].sum(1).max() for k in range(0, n, 64))
+    assert core != "host"
+    assert (
+        np.abs(parts).max() >= 1 << 26
+        or min(shifts) < 5
+        or (core == "m0" and pieces >= 65536 - 64)
+    )
+    return False
+
+
+@pytest.mark.parametrize("top", [1, 1 << 10, 1 << 17, 1 << 22])
+def test_errors_of_any_gates_come_back_rounded(code, top):
+    rng = np.random.default_rng(top)
+    for n in (1, 2, 3, 4, 5, 7, 8, 16, 33, 64, 65, 130):
+        for gates in (1, 4):
+            w = rng.integers(-32768, 32768, (gates, n, 12))
+            e = rng.integers(-top, top + 1, (gates, n))
+            shifts = rng.integers(11, 18, gates).tolist()
+            taken = check(code, w, e, int(rng.integers(0, 9)), shifts)
+            assert taken or top * n >= 1 << 22
+
+
+def test_what_does_not_fit_is_refused_before_it_is_wrong(code):
+    if code[0] == "host":
+        pytest.skip("has no kernel")
+    rng = np.random.default_rng(3)
+    refused = 0
+    for shift in (1, 4, 5, 11, 20, 31):
+        for bits in range(8, 31):
+            e = rng.integers(-(1 << bits), 1 << bits, (2, 9))
+            e[0] = (1 << bits) - 1
+            for w in (np.full((2, 9, 8), -32768), np.full((2, 9, 8), 32767)):
+                refused += not check(code, w, e, 1, [shift, 12])
+                refused += not check(code, -w - 1, e, 1, [shift, 12])
+    assert refused
