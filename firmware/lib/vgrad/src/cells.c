@@ -105,8 +105,7 @@ static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
                                                  : lstm_h_tanh;
     uint32_t clamped;
 
-    if (l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
-        l->block == 1)
+    if (vg_is_plain_lstm(l))
         return point_lstm(a, l->n, c, r);
     if (l->fields & VG_FORGET_GATE) {
         f = g;

@@ -187,6 +187,14 @@ typedef enum {
 
 extern const vg_cell vg_cells[VG_N_CELLS];
 
+/* Is a layer of the LSTM family, peepholes apart, like most?  It has all gates,
+ * for each cell its own, and tanh twice. */
+static inline int vg_is_plain_lstm(const vg_layer *l)
+{
+    return l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
+           l->block == 1;
+}
+
 /* ---- walk.c --------------------------------------------------------- */
 
 static inline uint32_t get16(const uint8_t *p)

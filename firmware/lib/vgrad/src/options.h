@@ -28,6 +28,7 @@
 
 /* Is there a cell that carries c, or h in full width? */
 #define VG_HAS_C ((VG_CELLS) & 0x078)
+#define VG_HAS_PLAIN_LSTM ((VG_CELLS) & 0x018)
 #define VG_HAS_H ((VG_CELLS) & 0xD80)
 
 #endif
