@@ -8,7 +8,8 @@
 
 /* ---- onto the tape -------------------------------------------------- */
 
-/* n values of one step; the next step's stand beside them. */
+/* n values of one step, onto the tape or off it; the next step's stand beside
+ * them. */
 static void record(const vg_sig *z, uint32_t n, uint32_t k2, vg_sig *tape)
 {
     for (const vg_sig *end = z + n; z < end; tape += k2)
@@ -20,6 +21,19 @@ static void record_ints(const int32_t *c, uint32_t n, uint32_t k2,
 {
     for (const int32_t *end = c + n; c < end; tape += k2)
         *tape = *c++;
+}
+
+static void recall(const vg_sig *tape, uint32_t n, uint32_t k2, vg_sig *z)
+{
+    for (const vg_sig *end = z + n; z < end; tape += k2)
+        *z++ = *tape;
+}
+
+static void recall_ints(const int32_t *tape, uint32_t n, uint32_t k2,
+                        int32_t *c)
+{
+    for (const int32_t *end = c + n; c < end; tape += k2)
+        *c++ = *tape;
 }
 
 void vg_tbptt_before(vg_train *t, uint32_t layer)
@@ -70,40 +84,47 @@ void vg_tbptt_step(vg_train *t, const vg_input *x, const int32_t *dh)
 
 /* ---- back along it -------------------------------------------------- */
 
-/* What a layer's step left, off the tape into net's vectors.  c and h after it
- * are those before the next step, or the run's own after the newest. */
-static vg_left recall(vg_train *t, const vg_layer *l, const vg_net *net,
-                      const vg_back *b)
+/* h after a step, into net's: what is before the next step, or the run's own
+ * after the newest. */
+static void recall_h(vg_train *t, const vg_layer *l, const vg_net *net,
+                     const vg_back *b)
 {
-    const uint32_t at = b->at, next = b->next;
+    const uint32_t k2 = t->learn.k2;
+    const vg_sig *z = vg_sigs(t, net->z_tape) + (l->n_in - net->skipped) * k2;
+    vg_sig *h = vg_sigs(t, net->h);
+
+    if (b->newest)
+        memcpy(h, vg_run_r(&t->run, l), 2 * (size_t)l->n);
+    else if (net->h_tape)
+        recall(vg_sigs(t, net->h_tape) + b->at, l->n, k2, h);
+    else
+        recall(z + b->next, l->n, k2, h);
+    if (net->r0)
+        recall(z + b->at, l->n, k2, vg_sigs(t, net->r0));
+}
+
+/* What a layer's step left, off the tape into net's vectors. */
+static vg_left step_of(vg_train *t, const vg_layer *l, const vg_net *net,
+                       const vg_back *b)
+{
     const vg_gate *gate = vg_gates_of(t) + net->first;
     const uint32_t k2 = t->learn.k2;
-    const vg_sig *h_tape =
-        vg_sigs(t, net->z_tape) + (l->n_in - net->skipped) * k2;
     vg_sig *values = vg_sigs(t, net->values);
-    vg_sig *h0 = net->r0 ? vg_sigs(t, net->r0) : NULL;
-    vg_sig *h1 = vg_sigs(t, net->h);
     int32_t *c0 = vg_ints(t, net->c0), *c1 = vg_ints(t, net->c1);
-    const vg_left left = {vg_sigs(t, net->values), h0, h1, c0, c1};
+    const vg_left left = {values, net->r0 ? vg_sigs(t, net->r0) : NULL,
+                          vg_sigs(t, net->h), c0, c1};
+    uint32_t apart;
+    const int32_t *after = vg_c_after(t, l, net, b, &apart);
 
-    for (uint32_t k = 0; k < l->n_gates; k++, gate++)
-        for (uint32_t row = 0; gate->gates_tape && row < gate->rows; row++)
-            *values++ = vg_sigs(t, gate->gates_tape)[row * k2 + at];
-    for (uint32_t u = 0; u < l->n_c; u++) {
-        const int32_t *c = vg_ints(t, net->c_tape) + u * k2;
-        c0[u] = c[at];
-        c1[u] = b->newest ? vg_run_c(&t->run, l)[u] : c[next];
-    }
-    for (uint32_t u = 0; u < l->n; u++) {
-        if (b->newest)
-            h1[u] = vg_run_r(&t->run, l)[u];
-        else if (net->h_tape)
-            h1[u] = vg_sigs(t, net->h_tape)[u * k2 + at];
-        else
-            h1[u] = h_tape[u * k2 + next];
-    }
-    for (uint32_t u = 0; h0 && u < l->n; u++)
-        h0[u] = h_tape[u * k2 + at];
+    if (gate->gates_tape)
+        for (const vg_gate *end = gate + l->n_gates; gate < end; gate++) {
+            recall(vg_sigs(t, gate->gates_tape) + b->at, gate->rows, k2,
+                   values);
+            values += gate->rows;
+        }
+    recall_ints(vg_ints(t, net->c_tape) + b->at, l->n_c, k2, c0);
+    recall_ints(after, l->n_c, apart, c1);
+    recall_h(t, l, net, b);
     return left;
 }
 
@@ -132,7 +153,7 @@ static void cell_back(vg_train *t, const vg_layer *l, const vg_net *net,
                       const vg_back *b)
 {
     const vg_gate *g = vg_gates_of(t) + net->first;
-    const vg_left left = recall(t, l, net, b);
+    const vg_left left = step_of(t, l, net, b);
 
     meet(t, l, net, b);
     vg_derive(t, l, net, &left);

@@ -23,7 +23,7 @@ void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,
 /* From net's dh, dy and dc (and dr, errors of gates that were fed back) to the
  * errors of the arguments, in gates[k].errors.  dc gets the error of c at this
  * step; dr, with TBPTT, what reaches r by other ways than matrices that read
- * it. */
+ * it.  Cells that vg_in_one_pass come here with RTRL97 alone. */
 void vg_step_back(vg_train *t, const vg_layer *l, const vg_net *net,
                   const vg_left *left);
 
