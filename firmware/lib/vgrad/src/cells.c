@@ -129,8 +129,7 @@ static VG_APART uint32_t lstm_by_fields(const vg_layer *l, vg_sig *a,
 
 static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
-    if (l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
-        l->block == 1)
+    if (vg_is_plain_lstm(l))
         return point_lstm(a, l->n, c, r);
     return lstm_by_fields(l, a, c, r);
 }

@@ -223,6 +223,14 @@ static inline uint32_t vg_fields(const vg_layer *l)
                : l->fields & (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT);
 }
 
+/* Is a layer of the LSTM family, peepholes apart, like most?  It has all gates,
+ * for each cell its own, and tanh twice. */
+static inline int vg_is_plain_lstm(const vg_layer *l)
+{
+    return l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
+           l->block == 1;
+}
+
 /* ---- walk.c --------------------------------------------------------- */
 
 static inline uint32_t get16(const uint8_t *p)

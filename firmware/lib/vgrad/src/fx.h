@@ -109,10 +109,82 @@ static inline int64_t fx_rs31(int64_t x, int n)
 #endif
 }
 
-/* rs(a b, n), n in 1..31, that is known to fit, and sat31 of it. */
+/* rs(a b, n), n in 1..31, that is known to fit. */
 static inline int32_t fx_times(int32_t a, int32_t b, int n)
 {
     return (int32_t)fx_rs31(fx_product(a, b), n);
+}
+
+/* rs(x, n), n + m = 32, that is known to fit.  Thumb-2: LSRS leaves the bit
+ * that rounds in the carry. */
+#if defined(__thumb2__) && !defined(VG_PORTABLE)
+#define FX_RS(x, n, m)                                                         \
+    uint32_t y = (uint32_t)(uint64_t)(x);                                      \
+    __asm__("lsrs %0, %0, #" #n "\n\tadc %0, %0, %1, lsl #" #m                 \
+            : "+r"(y)                                                          \
+            : "r"((uint32_t)((uint64_t)(x) >> 32))                             \
+            : "cc");                                                           \
+    return (int32_t)y
+#else
+#define FX_RS(x, n, m) return (int32_t)fx_rs31(x, n)
+#endif
+
+static inline int32_t fx_rs14(int64_t x)
+{
+    FX_RS(x, 14, 18);
+}
+
+static inline int32_t fx_rs24(int64_t x)
+{
+    FX_RS(x, 24, 8);
+}
+
+#undef FX_RS
+
+/* rs(a b, 24), -2^24 < b <= 2^24: an error by a derivative.  A core without a
+ * product of 64 bits takes a by 16 and b by 12 bits apart. */
+static inline int32_t fx_times24(int32_t a, int32_t b)
+{
+#if defined(__ARM_ARCH_6M__)
+    const uint32_t a1 = (uint32_t)fx_floor32(a, 16), a0 = (uint32_t)a & 0xFFFF;
+    const uint32_t b1 = (uint32_t)fx_floor32(b, 12), b0 = (uint32_t)b & 0xFFF;
+    const int32_t low = (int32_t)(a0 * b1 + (a0 * b0 >> 12));
+    const int32_t middle =
+        (int32_t)(a1 * b0 + (uint32_t)fx_floor32(low, 4) + (1u << 7));
+    return (int32_t)(a1 * b1 * 16 + (uint32_t)fx_floor32(middle, 8));
+#else
+    return fx_rs24(fx_product(a, b));
+#endif
+}
+
+/* rs(a b, 14), 0 <= b <= 2^14: an error by a gate. */
+static inline int32_t fx_times14(int32_t a, int32_t b)
+{
+#if defined(__ARM_ARCH_6M__)
+    const uint32_t high = (uint32_t)fx_floor32(a, 16) * (uint32_t)b;
+    const uint32_t low = ((uint32_t)a & 0xFFFF) * (uint32_t)b + (1u << 13);
+    return (int32_t)(high * 4 + (uint32_t)fx_floor32((int32_t)low, 14));
+#else
+    return fx_rs14(fx_product(a, b));
+#endif
+}
+
+/* rs(a b, 18), |a| <= 2^28, |b| <= 2^14: a derivative from q28 to q24. */
+static inline int32_t fx_times18(int32_t a, int32_t b)
+{
+#if defined(__ARM_ARCH_6M__)
+    const uint32_t high = (uint32_t)fx_floor32(a, 16) * (uint32_t)b;
+    const uint32_t low = ((uint32_t)a & 0xFFFF) * (uint32_t)b + (1u << 17);
+    return fx_floor32((int32_t)(high + (uint32_t)fx_floor32((int32_t)low, 16)),
+                      2);
+#elif defined(__ARM_FEATURE_DSP) && !defined(VG_PORTABLE)
+    int32_t y;
+    __asm__("smmulr %0, %1, %2" : "=r"(y) : "r"(a), "r"(b * (1 << 14)));
+    return y;
+#else
+    const uint64_t x = (uint64_t)((int64_t)a * (b * (1 << 14)));
+    return (int32_t)((uint32_t)(x >> 32) + ((uint32_t)x >> 31));
+#endif
 }
 
 /* a - b, of states: any number where a damaged one does not fit. */
@@ -130,7 +202,24 @@ static inline int64_t fx_round(int64_t x, int n)
 /* sat31(x): an error, a gradient or a step, on q24. */
 static inline int32_t fx_sat31(int64_t x)
 {
-    return x > INT32_MAX ? INT32_MAX : x < -INT32_MAX ? -INT32_MAX : (int32_t)x;
+    int32_t y = (int32_t)(uint32_t)(uint64_t)x;
+
+    if (x != y)
+        y = -(x < 0) ^ INT32_MAX;
+    return y == INT32_MIN ? -INT32_MAX : y;
+}
+
+/* sat31(a + b) */
+static inline int32_t fx_plus31(int32_t a, int32_t b)
+{
+#ifdef __GNUC__
+    int32_t y;
+    if (__builtin_add_overflow(a, b, &y) || y == INT32_MIN)
+        y = fx_sat31((int64_t)a + b);
+    return y;
+#else
+    return fx_sat31((int64_t)a + b);
+#endif
 }
 
 /* sat31(rs(x, n)) for any n. */
@@ -143,9 +232,22 @@ static inline int32_t fx_to31(int64_t x, int n)
     return (int32_t)x * ((int32_t)1 << -n);
 }
 
+/* sat31(rs(a b, n)), n in 1..31 */
 static inline int32_t fx_times31(int32_t a, int32_t b, int n)
 {
     return fx_sat31(fx_rs31(fx_product(a, b), n));
+}
+
+/* The same for n = 24.  What is far from the limits shows in the high word. */
+static inline int32_t fx_times24_31(int32_t a, int32_t b)
+{
+    const int64_t x = fx_product(a, b);
+    const uint32_t high = (uint32_t)((uint64_t)x >> 32), near = 1u << 22;
+    int32_t y = fx_rs24(x);
+
+    if (high + near >= 2 * near)
+        y = fx_sat31(fx_rs31(x, 24));
+    return y;
 }
 
 /* rs(a b, 24) for an error or derivative on q24. */

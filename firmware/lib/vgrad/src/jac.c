@@ -24,6 +24,11 @@ void vg_gate_back(vg_train *t, const vg_layer *l, const vg_gate *g,
     int32_t *errors = vg_ints(t, g->errors);
     const uint32_t cells = l->n / g->rows; /* of a row */
 
+    if (cells == 1 && !(g->self && fed_back)) {
+        for (const int32_t *end = d + l->n; d < end;)
+            *errors++ = fx_times24_31(*from++, *d++);
+        return;
+    }
     for (uint32_t row = 0, u = 0; row < g->rows; row++) {
         int64_t sum = 0;
         for (const uint32_t end = u + cells; u < end; u++)
@@ -63,13 +68,13 @@ void vg_carry_back(vg_train *t, const vg_layer *l, const vg_net *net,
 
     for (uint32_t b = 0, u = 0; u < l->n_c; b++) {
         const int32_t kept = vg_kept(l, values, b);
-        for (const uint32_t end = u + l->block; u < end; u++) {
-            int64_t sum = fx_rs31(fx_product(dc[u], kept), 14);
-            if (vg_is_cell(l, VG_LSTM_PEEPHOLE))
-                sum += (int64_t)vg_own_back(t, i, u) + vg_own_back(t, f, u);
-            dc[u] = fx_sat31(sum);
-        }
+        for (const uint32_t end = u + l->block; u < end; u++)
+            dc[u] = fx_times14(dc[u], kept);
     }
+    if (vg_is_cell(l, VG_LSTM_PEEPHOLE))
+        for (uint32_t u = 0; u < l->n; u++)
+            dc[u] = fx_sat31((int64_t)dc[u] + vg_own_back(t, i, u) +
+                             vg_own_back(t, f, u));
 }
 
 /* ---- RNNs, IndRNN ----------------------------------------------------- */

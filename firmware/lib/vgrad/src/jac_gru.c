@@ -18,9 +18,9 @@ static void c_derive(vg_train *t, const vg_layer *l, const vg_net *net,
 
     for (uint32_t u = 0; u < l->n; u++) {
         const int32_t z = left->values[u];
-        by_z[u] = fx_times31(vg_logistic_q28(z),
-                             fx_minus(left->c0[u], 64 * n[u]), 24);
-        by_n[u] = fx_times(VG_ONE - z, ONE_Q28 - n[u] * n[u], 18);
+        by_z[u] =
+            fx_times24_31(vg_logistic_q28(z), fx_minus(left->c0[u], 64 * n[u]));
+        by_n[u] = fx_times18(ONE_Q28 - n[u] * n[u], VG_ONE - z);
     }
 }
 
@@ -35,8 +35,8 @@ static void reset_after_derive(vg_train *t, const vg_layer *l,
 
     for (uint32_t u = 0; u < l->n; u++) {
         const int32_t by = fx_times(vg_logistic_q28(r[u]), m[u], 15);
-        by_m[u] = fx_times(by_n[u], r[u], 14);
-        by_r[u] = fx_times31(by_n[u], by, 24);
+        by_m[u] = fx_times14(by_n[u], r[u]);
+        by_r[u] = fx_times24_31(by_n[u], by);
     }
 }
 
@@ -134,14 +134,14 @@ void vg_gru_back(vg_train *t, const vg_layer *l, const vg_net *net,
     int32_t *dc = vg_ints(t, net->dc);
 
     for (uint32_t u = 0; u < l->n; u++) {
-        dc[u] = fx_sat31((int64_t)dc[u] + dh[u]);
+        dc[u] = fx_plus31(dc[u], dh[u]);
         dc[u] = vg_inward(dc[u], left->c1[u], -((int32_t)1 << 30),
                           (int32_t)1 << 30);
     }
     if (t->learn.method != VG_TBPTT)
         return; /* every argument has a trace */
     for (const vg_gate *end = g + l->n_gates; g < end; g++)
-        if (g->letter == 'z' || g->letter == 'n' || l->cell == VG_GRU)
+        if (g->letter == 'z' || g->letter == 'n')
             vg_gate_back(t, l, g, dc, NULL);
     memset(vg_ints(t, net->dr), 0, 4 * (size_t)l->n);
     if (vg_is_cell(l, VG_GRU_RESET_BEFORE))

@@ -44,16 +44,16 @@ static int32_t c_derivative(const vg_layer *l, char letter,
     const int32_t g = v->g[u];
 
     if (letter == 'i' && vg_is_cell(l, VG_LSTM_COUPLED))
-        return fx_times31(vg_logistic_q28(v->i[b]), fx_minus(64 * g, c0), 24);
+        return fx_times24_31(vg_logistic_q28(v->i[b]), fx_minus(64 * g, c0));
     if (letter == 'i') {
         const int twice = (vg_fields(l) & VG_G_MASK) == VG_G_4S2;
         return fx_times(vg_logistic_q28(v->i[b]), g * (1 + twice), 18);
     }
     if (letter == 'f')
-        return fx_times31(vg_logistic_q28(v->f[b]), c0, 24);
+        return fx_times24_31(vg_logistic_q28(v->f[b]), c0);
     if ((vg_fields(l) & VG_G_MASK) == VG_G_S)
-        return fx_times(v->i[b], vg_logistic_q28(g), 18);
-    return fx_times(v->i[b], ONE_Q28 - g * g, 18);
+        return fx_times18(vg_logistic_q28(g), v->i[b]);
+    return fx_times18(ONE_Q28 - g * g, v->i[b]);
 }
 
 /* Of h by c, and, by_o not null, by the argument of o. */
@@ -64,11 +64,11 @@ static int32_t h_derivative(const vg_layer *l, const lstm_values *v, uint32_t b,
     int32_t t, shift = (vg_fields(l) & VG_H_MASK) == VG_H_TANH ? 8 : 9;
 
     if ((vg_fields(l) & VG_H_MASK) == VG_H_IDENTITY) {
-        *by_o = fx_times31(vg_logistic_q28(o), c1, 24);
+        *by_o = fx_times24_31(vg_logistic_q28(o), c1);
         return o * 1024;
     }
     t = lut_tanh(fx_narrow(fx_rs31(c1, shift)));
-    *by_o = fx_times(vg_logistic_q28(o), t, 18);
+    *by_o = fx_times18(vg_logistic_q28(o), t);
     return fx_times(o, ONE_Q28 - t * t, shift + 10);
 }
 
@@ -129,7 +129,7 @@ void vg_lstm_back(vg_train *t, const vg_layer *l, const vg_net *net,
             vg_gate_back(t, l, g, dh, fed_back + l->n / l->block);
     for (uint32_t u = 0; u < l->n; u++) {
         const int64_t own = peephole ? vg_own_back(t, peephole, u) : 0;
-        dc[u] = fx_sat31(dc[u] + fx_mul24(dh[u], h_by_c[u]) + own);
+        dc[u] = fx_sat31((int64_t)dc[u] + fx_times24(dh[u], h_by_c[u]) + own);
         dc[u] = vg_inward(dc[u], left->c1[u], -((int32_t)1 << 30),
                           (int32_t)1 << 30);
     }

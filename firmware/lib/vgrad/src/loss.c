@@ -32,20 +32,47 @@ static int64_t log_q16(uint32_t v)
     return fx_rs(((int64_t)k * 32768 + b) * 45426, 15);
 }
 
+/* d = sat31(off 2^(24-e)) of n linear outputs.  Returns the squares' sum. */
+static int64_t linear_errors(const vg_sig *y, const vg_sig *target, uint32_t n,
+                             int e, int32_t *d)
+{
+    const int32_t unit = (int32_t)1 << (24 - e), most = INT32_MAX >> (24 - e);
+    int64_t sum = 0;
+
+    for (const int32_t *end = d + n; d < end; d++) {
+        const int32_t at = *y++, off = at - *target++;
+        sum += (uint32_t)off * (uint32_t)off;
+        if (off >= -most && off <= most)
+            *d = off * unit;
+        else
+            *d = off < 0 ? -INT32_MAX : INT32_MAX;
+        if (at == INT16_MAX || at == INT16_MIN)
+            *d = vg_inward(*d, at, INT16_MIN, INT16_MAX);
+    }
+    return sum;
+}
+
+static int64_t logistic_errors(const vg_sig *y, const vg_sig *target,
+                               uint32_t n, int32_t *d)
+{
+    int64_t sum = 0;
+
+    for (uint32_t k = 0; k < n; k++) {
+        const int32_t off = y[k] - target[k];
+        sum += (uint32_t)off * (uint32_t)off;
+        d[k] = fx_times(off, vg_logistic_q28(y[k]), 18);
+    }
+    return sum;
+}
+
 static void mse_step(vg_train *t, const vg_sig *y, const vg_sig *target)
 {
     int32_t *d = vg_ints(t, vg_plan_of(t)->d_logits);
-    const int e = t->model.y_exp, logistic = t->model.output == VG_LOGISTIC;
-    int64_t sum = 0;
+    const int e = t->model.y_exp;
+    const int64_t sum = t->model.output == VG_LOGISTIC
+                            ? logistic_errors(y, target, t->model.n_out, d)
+                            : linear_errors(y, target, t->model.n_out, e, d);
 
-    for (uint32_t k = 0; k < t->model.n_out; k++) {
-        const int32_t off = y[k] - target[k];
-        sum += (int64_t)off * off;
-        if (logistic)
-            d[k] = (int32_t)fx_rs((int64_t)off * y[k] * (VG_ONE - y[k]), 18);
-        else
-            d[k] = vg_inward(fx_to31(off, e - 24), y[k], INT16_MIN, INT16_MAX);
-    }
     if (2 * e < 15)
         t->loss_q16 = sum > INT32_MAX >> (15 - 2 * e)
                           ? INT32_MAX

@@ -60,6 +60,7 @@
  * waits for others; that gives another vector than h; or with arguments whose
  * clamps count? */
 #define VG_HAS_C (((VG_CELLS) & 0x078) != 0)
+#define VG_HAS_PLAIN_LSTM (((VG_CELLS) & 0x018) != 0)
 #define VG_HAS_H (((VG_CELLS) & 0xD80) != 0)
 #define VG_HAS_FIELDS (((VG_CELLS) & 0x008) != 0)
 #define VG_HAS_OWN (((VG_CELLS) & 0x240) != 0)

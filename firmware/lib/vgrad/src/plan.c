@@ -80,7 +80,8 @@ static void lay_gate(laying *y, vg_gate *g, const vg_layer *l)
     const int tape = vg_by_tbptt(y->learn);
 
     lay_masters(y, g);
-    g->derivatives = take(&y->work, 1, l->n, 4);
+    if (!tape || !vg_in_one_pass(l))
+        g->derivatives = take(&y->work, 1, l->n, 4);
     if (tape || vg_acts_on_h(g))
         g->errors = take(&y->work, 1, g->rows, 4);
     else
@@ -94,26 +95,35 @@ static void lay_gate(laying *y, vg_gate *g, const vg_layer *l)
         g->self = take(&y->work, 1, g->rows, 4);
 }
 
+/* A step that comes off the tape, and what only cells in several passes ask
+ * for. */
+static void lay_step(laying *y, vg_net *net, const vg_layer *l)
+{
+    net->c0 = take(&y->work, 1, l->n_c, 4);
+    net->h_by_c = take(&y->work, 1, l->n_c, 4);
+    net->values = take(&y->work, 1, l->rows, 2);
+    net->c1 = take(&y->work, 1, l->n_c, 4);
+    net->h = take(&y->work, 1, l->n, 2);
+}
+
 static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
 {
     const uint32_t k2 = y->learn->k2, n_r = l->n_z - l->n_in;
 
-    /* of lstm97 only f asks for it */
-    if (vg_by_tbptt(y->learn) || l->cell != VG_LSTM97 ||
-        (vg_fields(l) & VG_FORGET_GATE))
-        net->c0 = take(&y->work, 1, l->n_c, 4);
-    net->h_by_c = take(&y->work, 1, l->n_c, 4);
     net->dh = take(&y->work, 1, l->n, 4);
     net->dc = take(&y->work, 1, l->n, 4);
     if (!vg_by_tbptt(y->learn)) {
+        /* of lstm97 only f asks for it */
+        if (l->cell != VG_LSTM97 || (vg_fields(l) & VG_FORGET_GATE))
+            net->c0 = take(&y->work, 1, l->n_c, 4);
+        net->h_by_c = take(&y->work, 1, l->n_c, 4);
         net->r0 = take(&y->work, 1, n_r, 2);
         return;
     }
+    if (!vg_in_one_pass(l))
+        lay_step(y, net, l);
     net->dx = take(&y->work, 1, layer ? l->n_in : 0, 4);
     net->dr = take(&y->work, 1, n_r, 4);
-    net->values = take(&y->work, 1, l->rows, 2);
-    net->c1 = take(&y->work, 1, l->n_c, 4);
-    net->h = take(&y->work, 1, l->n, 2);
     net->skipped = y->symbols && !layer ? l->n_in : 0;
     net->z_tape = take(&y->lasts, l->n_z - net->skipped, k2, 2);
     net->c_tape = take(&y->lasts, l->n_c, k2, 4);

@@ -23,7 +23,7 @@ void vg_derive(vg_train *t, const vg_layer *l, const vg_net *net,
 /* From net's dh, dy and dc (and dr, errors of gates that were fed back) to the
  * errors of the arguments, in gates[k].errors.  dc gets the error of c at this
  * step; dr, with TBPTT, what reaches r by other ways than matrices that read
- * it. */
+ * it.  Cells that vg_in_one_pass come here with RTRL97 alone. */
 void vg_step_back(vg_train *t, const vg_layer *l, const vg_net *net,
                   const vg_left *left);
 
@@ -134,8 +134,7 @@ static inline int vg_is_tbptt(const vg_train *t)
 void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
                    vg_reads reads, uint32_t n, int32_t *dz);
 
-/* ---- tbptt.c, tbptt_gradient.c, rtrl97.c
- * ------------------------------------------------ */
+/* ---- tbptt*.c, rtrl97.c ------------------------------------------ */
 
 /* Before a layer's step, when its z is complete, and after it. */
 void vg_tbptt_before(vg_train *t, uint32_t layer);
@@ -143,6 +142,52 @@ void vg_tbptt_after(vg_train *t, uint32_t layer, const vg_sig *values);
 /* After all layers: dh is the error of the last h, or null. */
 void vg_tbptt_step(vg_train *t, const vg_input *x, const int32_t *dh);
 void vg_tbptt_flow(vg_train *t);
+
+/* One step back: where it is on the tape and where the step after it, if it is
+ * not the newest; and the errors of what the layer gave, which are taken: they
+ * leave zeros. */
+typedef struct {
+    uint32_t at, next;
+    int newest, oldest;
+    int32_t *above;
+    uint32_t apart; /* of the errors */
+} vg_back;
+
+/* c after the step, and how far apart it is from cell to cell. */
+static inline const int32_t *vg_c_after(const vg_train *t, const vg_layer *l,
+                                        const vg_net *net, const vg_back *b,
+                                        uint32_t *apart)
+{
+    *apart = b->newest ? 1 : t->learn.k2;
+    return b->newest ? vg_run_c(&t->run, l) : vg_ints(t, net->c_tape) + b->next;
+}
+
+/* From a gate to the k-th after it, whose rows are as many: between their
+ * errors, and so between those on the tape; and between their values there. */
+static inline uint32_t vg_errors_apart(const vg_gate *g, uint32_t k)
+{
+    return (g[k].errors - g->errors) / 4;
+}
+
+static inline uint32_t vg_values_apart(const vg_gate *g, uint32_t k)
+{
+    return (g[k].gates_tape - g->gates_tape) / 2;
+}
+
+/* The same in one pass, from the tape to the tape: for a plain LSTM or a GRU.
+ * dr is taken, too. */
+static inline int vg_in_one_pass(const vg_layer *l)
+{
+    return vg_is_cell(l, VG_GRU) ||
+           (VG_HAS_PLAIN_LSTM && !vg_is_cell(l, VG_LSTM_PEEPHOLE) &&
+            vg_is_plain_lstm(l));
+}
+
+void vg_tbptt_lstm(vg_train *t, const vg_layer *l, const vg_net *net,
+                   const vg_back *b);
+void vg_tbptt_gru(vg_train *t, const vg_layer *l, const vg_net *net,
+                  const vg_back *b);
+
 /* G of the layers from `low` on, from the errors on the tape. */
 void vg_tbptt_gradient(vg_train *t, uint32_t low);
 
