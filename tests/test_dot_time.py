@@ -17,9 +17,15 @@ KERNELS = {
     "mul": ("m3", "m4", "m33"),
     "piece_c": ("host", "m0", "m4"),
     "m0": ("m0",),
-    "dsp": ("m4", "m7", "m33"),
 }
-PIECES = ("piece_c", "m0", "dsp")
+PIECES = ("piece_c", "m0")
+# ... of a whole row, and those of them that want pieces that fit.
+ROW_KERNELS = {
+    "row_mul": ("m3", "m4"),
+    "row_m0": ("m0",),
+    "row_dsp": ("m4", "m7", "m33"),
+}
+CUT = ("row_m0", "row_dsp")
 WHOLE = """\
 #include "dot_time_{0}.h"
 void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum);
@@ -37,10 +43,20 @@ void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *su
 void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum)
 {{
     dot_piece s;
-    {1}
     dot_time_{0}(e, z, z + apart, n, &s);
     for (int k = 0; k < 2; k++)
         sum[k] = (int64_t)s.high[k] * 4096 + s.low[k];
+}}
+"""
+A_ROW = """\
+#include "dot_time_{0}.h"
+void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g);
+
+/* size: n, apart, columns, exp; g has a number before and behind it */
+void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
+{{
+    const dot_row r = {{e, size[0], z, size[1], g + 1, size[2], (int32_t)size[3]}};
+    dot_time_{0}(&r);
 }}
 """
 ROWS = """\
@@ -116,8 +132,7 @@ def kernel(request, tmp_path_factory):
     """(name, its code)."""
     name, core = request.param
     text = IN_PIECES if name in PIECES else WHOLE
-    cut = "dot_time_dsp_cut(e, n);" if name == "dsp" else ""
-    return name, Code(tmp_path_factory.mktemp("time"), text.format(name, cut), core)
+    return name, Code(tmp_path_factory.mktemp("time"), text.format(name), core)
 
 
 def agrees(kernel, e, z):
@@ -162,28 +177,59 @@ def test_extreme_errors_and_sources(kernel):
         agrees(kernel, alone, np.full((2, n), -32768))
 
 
-@pytest.mark.parametrize("core", ["host", "m0", "m4"])
-def test_the_rounding_of_a_piece_is_that_of_its_sum(core, tmp_path):
-    text = """\
-#include "dot_time_piece.h"
-void rounded(const int32_t *in, int32_t *out);
+@pytest.fixture(
+    scope="module",
+    params=[(kernel, core) for kernel, cores in ROW_KERNELS.items() for core in cores],
+    ids="-".join,
+)
+def row_kernel(request, tmp_path_factory):
+    """(name, its code)."""
+    name, core = request.param
+    return name, Code(tmp_path_factory.mktemp("row"), A_ROW.format(name), core)
 
-void rounded(const int32_t *in, int32_t *out)
-{
-    *out = dot_piece_rs(in[0], in[1], in[2]);
-}
-"""
-    code = Code(tmp_path, text, core)
-    rng = np.random.default_rng(2)
-    top_low, top_high = PIECE * 4095 * 32768, 32767 * 32768
-    for exp in (12, 13, 14):
-        pairs = [(h, k) for h in (-top_high, top_high) for k in (-top_low, top_low)]
-        pairs += rng.integers(-(2**30), 2**30, (40, 2)).tolist()
-        for high, low in pairs:
-            found = code(
-                "rounded", np.array([high, low, exp], "<i4"), np.zeros(1, "<i4")
-            )
-            assert int(found[0]) == (4096 * high + low + (1 << exp - 1)) >> exp
+
+def row_agrees(row_kernel, e, z, apart, exp):
+    """The kernel's gradients from e (n) and z (columns, n) are rounded int64."""
+    n, columns = len(e), len(z)
+    tape = np.full((columns, apart), 12345, "<i2")
+    tape[:, :n] = z
+    g = np.full(columns + 2, 777, "<i4")
+    sizes = np.array([n, apart, columns, exp], "<u4")
+    found = row_kernel[1]("row", e.astype("<i4"), tape, sizes, g)
+    half = 1 << (exp - 1)
+    g[1:-1] = (z.astype(np.int64) @ e.astype(np.int64) + half) >> exp
+    assert found.tolist() == g.tolist()
+
+
+def row_cases(name):
+    """Steps, apart, columns, exp and the largest error of a row."""
+    step, exps = (2, (12, 13, 14)) if name in CUT else (1, (1, 7, 14, 31))
+    for n in range(step, PIECE + 1, step):
+        for k, exp in enumerate(exps):
+            apart = n + 2 * k if k < 3 else 64
+            most = HIGHS if name in CUT else min(2**16 << exp, 2**31)
+            yield n, apart, 2 + (n // step + k) % 4, exp, (most - 1) // n
+
+
+def test_random_rows(row_kernel):
+    rng = np.random.default_rng(3)
+    for n, apart, columns, exp, most in row_cases(row_kernel[0]):
+        e = rng.integers(-most, most + 1, n)
+        z = rng.integers(-32768, 32768, (columns, n))
+        row_agrees(row_kernel, e, z, apart, exp)
+
+
+def test_extreme_rows(row_kernel):
+    for n, apart, columns, exp, most in row_cases(row_kernel[0]):
+        signs = np.where(np.arange(n) % 3 == 0, -1, 1)
+        z = np.full((columns, n), -32768)
+        z[1::2] = 32767
+        for e in (np.full(n, most), np.full(n, -most), most * signs):
+            row_agrees(row_kernel, e, z, apart, exp)
+            row_agrees(row_kernel, e, z * signs // 2, apart, exp)
+        if row_kernel[0] in CUT:
+            row_agrees(row_kernel, np.full(n, 4095), z, apart, exp)
+            row_agrees(row_kernel, np.full(n, -4095), z, apart, exp)
 
 
 @pytest.fixture(scope="module", params=["host", "m0", "m3", "m4", "m33"])
