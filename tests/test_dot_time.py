@@ -76,6 +76,18 @@ void product(const int32_t *factors, int64_t *to)
     *to = fx_product(factors[0], factors[1]);
 }
 """
+SQUARES = """\
+#include "dot_squares.h"
+void squares(const int32_t *g, uint32_t n, uint64_t *sum);
+
+void squares(const int32_t *g, uint32_t n, uint64_t *sum)
+{
+    dot_square_sum s = {sum[0], (uint32_t)sum[1]};
+    dot_squares(g, n, &s);
+    sum[0] = s.low;
+    sum[1] = s.high;
+}
+"""
 
 
 class Code:
@@ -261,3 +273,23 @@ def test_a_product_is_exact(rows):
     for a, b in pairs:
         found = rows("product", np.array([a, b], "<i4"), np.zeros(1, "<i8"))
         assert int(found[0]) == a * b
+
+
+@pytest.fixture(scope="module", params=["host", "m0", "m3", "m4"])
+def squares(request, tmp_path_factory):
+    """The sum of squares of a core."""
+    return Code(tmp_path_factory.mktemp("squares"), SQUARES, request.param)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 8, 31, 32, 33, 70])
+def test_squares_are_exact_beyond_64_bits(squares, n):
+    rng = np.random.default_rng(n)
+    start = np.array([2**64 - 1, 2], "<u8")
+    for top in (1, 4095, 1 << 25, (1 << 25) + 1, 2**31 - 1):
+        rows = [np.full(n, top), np.full(n, -top), np.full(n, top - 1)]
+        rows += [rng.integers(-top, top + 1, n) for _ in range(5)]
+        rows += [np.where(np.arange(n) == n - 1, top, 1)]
+        for g in rows:
+            low, high = squares("squares", g.astype("<i4"), n, start).tolist()
+            first = int(start[0]) + (int(start[1]) << 64)
+            assert low + (high << 64) == first + sum(int(x) ** 2 for x in g)

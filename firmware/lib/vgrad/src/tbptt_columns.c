@@ -2,7 +2,7 @@
 #include "dot_time.h"
 #include "tape.h"
 
-static int64_t sum_of(const int32_t *e, uint32_t n)
+static VG_APART int64_t sum_of(const int32_t *e, uint32_t n)
 {
     int64_t sum = 0;
 
@@ -11,21 +11,23 @@ static int64_t sum_of(const int32_t *e, uint32_t n)
     return sum;
 }
 
-/* Of up to 16 errors: 32 bits hold a 16th of their size, and modulo 2^32 their
- * sum. */
+/* Of up to 16 errors: 32 bits hold a 16th of their size and, if the piece fits,
+ * their sum. */
 static void measure_piece(vg_row *r, const int32_t *e, uint32_t n)
 {
-    uint32_t size = 0, sum = 0;
-    uint64_t most;
+    uint32_t size = n, sum = 0;
 
-    for (uint32_t k = 0; k < n; k++) { /* |e| - 1 if it is negative */
-        size += (uint32_t)(e[k] ^ fx_floor32(e[k], 31)) >> 4;
-        sum += (uint32_t)e[k];
+    for (const int32_t *at = e, *end = e + n; at < end; at++) {
+        size += (uint32_t)(*at < 0 ? ~*at : *at) >> 4; /* ~e is |e| - 1 */
+        sum += (uint32_t)*at;
     }
-    most = (uint64_t)(size + n) << 4;
-    r->size += most;
-    r->sum += most >> 31 ? sum_of(e, n) : (int32_t)sum;
-    r->fits &= dot_piece_fits(most);
+    r->size += (uint64_t)size << 4;
+    if (dot_piece_fits((uint64_t)size << 4)) {
+        r->sum += (int32_t)sum;
+        return;
+    }
+    r->sum += sum_of(e, n);
+    r->fits = 0;
 }
 
 void vg_row_measure(vg_row *r, uint32_t k2)

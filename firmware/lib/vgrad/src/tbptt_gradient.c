@@ -99,22 +99,28 @@ static int on_tape(const vg_span *s)
            !vg_reads_own(s);
 }
 
+static void symbols_gradient(vg_train *t, const vg_row *r, const vg_span *s,
+                             int32_t *g)
+{
+    const vg_columns columns = vg_listed(t, r->g, s);
+
+    for (uint32_t k = 0; k < columns.count; k++)
+        vg_keep(t, &g[columns.list[k]], chained(t, r->errors, columns.list[k]),
+                0);
+}
+
 /* The other spans: one column, or those of symbols. */
 static void few_columns(vg_train *t, const vg_row *r, const vg_layer *l,
                         const vg_net *net, const vg_span *s)
 {
-    const vg_columns columns = vg_listed(t, r->g, s);
-    int32_t *into =
-        vg_ints(t, r->g->g) + vg_row_at(r->g, s, r->g->rows, r->row);
+    int32_t *g = vg_ints(t, r->g->g) + vg_row_at(r->g, s, r->g->rows, r->row);
 
     if (s->reads == VG_READS_ONE)
-        vg_keep(t, into, r->sum, 0);
+        vg_keep(t, g, r->sum, 0);
     else if (vg_reads_own(s))
-        vg_keep(t, into, along_own(t, l, net, s, r->row, r->errors), 0);
+        vg_keep(t, g, along_own(t, l, net, s, r->row, r->errors), 0);
     else
-        for (uint32_t k = 0; k < columns.count; k++)
-            vg_keep(t, &into[columns.list[k]],
-                    chained(t, r->errors, columns.list[k]), 0);
+        symbols_gradient(t, r, s, g);
 }
 
 /* Are these columns next to those? */
