@@ -19,9 +19,16 @@ KERNELS = {
     "mul": ("m3", "m4", "m33"),
     "piece_c": ("host", "m0", "m4"),
     "m0": ("m0",),
-    "dsp": ("m4", "m7", "m33"),
 }
-PIECES = ("piece_c", "m0", "dsp")
+PIECES = ("piece_c", "m0")
+# ... of a whole row, and those of them that want pieces that fit.
+ROW_KERNELS = {
+    "row_mul": ("m3", "m4"),
+    "row_m0": ("m0",),
+    "row_dsp": ("m4", "m7", "m33"),
+    "avx2": ("avx2",),  # 16 steps alone
+}
+CUT = ("row_m0", "row_dsp", "avx2")
 WHOLE = """\
 #include "dot_time_{0}.h"
 void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum);
@@ -39,10 +46,20 @@ void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *su
 void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum)
 {{
     dot_piece s;
-    {1}
     dot_time_{0}(e, z, z + apart, n, &s);
     for (int k = 0; k < 2; k++)
         sum[k] = (int64_t)s.high[k] * 4096 + s.low[k];
+}}
+"""
+A_ROW = """\
+#include "dot_time_{0}.h"
+void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g);
+
+/* size: n, apart, columns, exp; g has a number before and behind it */
+void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
+{{
+    const dot_row r = {{e, size[0], z, size[1], g + 1, size[2], (int32_t)size[3]}};
+    dot_time_{0}(&r);
 }}
 """
 PRODUCT = """\
@@ -53,6 +70,18 @@ void product(const int32_t *factors, int64_t *to)
 {
     to[0] = fx_product(factors[0], factors[1]);
     to[1] = fx_high_rs(factors[0], factors[1]);
+}
+"""
+SQUARES = """\
+#include "dot_squares.h"
+void squares(const int32_t *g, uint32_t n, uint64_t *sum);
+
+void squares(const int32_t *g, uint32_t n, uint64_t *sum)
+{
+    dot_square_sum s = {sum[0], (uint32_t)sum[1]};
+    dot_squares(g, n, &s);
+    sum[0] = s.low;
+    sum[1] = s.high;
 }
 """
 
@@ -118,8 +147,7 @@ def kernel(request, tmp_path_factory):
     """(name, its code)."""
     name, core = request.param
     text = IN_PIECES if name in PIECES else WHOLE
-    cut = "dot_time_dsp_cut(e, n);" if name == "dsp" else ""
-    return name, Code(tmp_path_factory.mktemp("time"), text.format(name, cut), core)
+    return name, Code(tmp_path_factory.mktemp("time"), text.format(name), core)
 
 
 def agrees(kernel, e, z):
@@ -164,63 +192,59 @@ def test_extreme_errors_and_sources(kernel):
         agrees(kernel, alone, np.full((2, n), -32768))
 
 
-@pytest.mark.parametrize("core", ["host", "m0", "m4"])
-def test_the_rounding_of_a_piece_is_that_of_its_sum(core, tmp_path):
-    text = """\
-#include "dot_time_piece.h"
-void rounded(const int32_t *in, int32_t *out);
-
-void rounded(const int32_t *in, int32_t *out)
-{
-    *out = dot_piece_rs(in[0], in[1], in[2]);
-}
-"""
-    code = Code(tmp_path, text, core)
-    rng = np.random.default_rng(2)
-    top_low, top_high = PIECE * 4095 * 32768, 32767 * 32768
-    for exp in (12, 13, 14):
-        pairs = [(h, k) for h in (-top_high, top_high) for k in (-top_low, top_low)]
-        pairs += rng.integers(-(2**30), 2**30, (40, 2)).tolist()
-        for high, low in pairs:
-            found = code(
-                "rounded", np.array([high, low, exp], "<i4"), np.zeros(1, "<i4")
-            )
-            assert int(found[0]) == (4096 * high + low + (1 << exp - 1)) >> exp
+@pytest.fixture(
+    scope="module",
+    params=[(kernel, core) for kernel, cores in ROW_KERNELS.items() for core in cores],
+    ids="-".join,
+)
+def row_kernel(request, tmp_path_factory):
+    """(name, its code)."""
+    name, core = request.param
+    return name, Code(tmp_path_factory.mktemp("row"), A_ROW.format(name), core)
 
 
-def test_all_columns_of_a_row_at_once(tmp_path):
-    text = """\
-#include "dot_time_avx2.h"
-void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g);
+def row_agrees(row_kernel, e, z, apart, exp):
+    """The kernel's gradients from e (n) and z (columns, n) are rounded int64."""
+    n, columns = len(e), len(z)
+    tape = np.full((columns, apart), 12345, "<i2")
+    tape[:, :n] = z
+    g = np.full(columns + 2, 777, "<i4")
+    sizes = np.array([n, apart, columns, exp], "<u4")
+    found = row_kernel[1]("row", e.astype("<i4"), tape, sizes, g)
+    half = 1 << (exp - 1)
+    g[1:-1] = (z.astype(np.int64) @ e.astype(np.int64) + half) >> exp
+    assert found.tolist() == g.tolist()
 
-void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
-{
-    dot_time_avx2(e, z, size[0], size[1], (int)size[2], g);
-}
-"""
-    code = Code(tmp_path, text, "avx2")
-    rng = np.random.default_rng(4)
-    signs = np.where(np.arange(PIECE) % 3 == 0, -1, 1)
-    most = (HIGHS - 1) // PIECE
-    alone = np.eye(PIECE, dtype=np.int64)[-1] * (HIGHS - 1)
-    errors = [most * signs, signs * 0 + most, signs * 0 - most, alone, -alone]
-    errors += [np.full(PIECE, 4095), signs * 0 - 1]
-    errors += list(rng.integers(-most, most + 1, (20, PIECE)))
-    for e in errors:
-        for columns in (1, 3, 8, 9, 21):
-            apart = int(rng.integers(PIECE, 20))
-            z = rng.integers(-32768, 32768, (columns, apart)).astype("<i2")
-            z[0, :PIECE] = np.where(e < 0, -32768, 32767)
-            z[-1, :PIECE] = -32768
-            z = z.ravel()[: apart * (columns - 1) + PIECE]  # nothing lies behind
-            sources = np.stack([z[apart * k :][:PIECE] for k in range(columns)])
-            sums = sources.astype(np.int64) @ e
-            for exp in (12, 13, 14):
-                size = np.array([apart, columns, exp], "<u4")
-                g = np.full(columns + 1, 77, "<i4")
-                found = code("row", e.astype("<i4"), z, size, g)
-                expected = [*((sums + (1 << exp - 1)) >> exp), 77]
-                assert found.tolist() == expected
+
+def row_cases(name):
+    """Steps, apart, columns, exp and the largest error of a row."""
+    step, exps = (2, (12, 13, 14)) if name in CUT else (1, (1, 7, 14, 31))
+    for n in range(PIECE if name == "avx2" else step, PIECE + 1, step):
+        for k, exp in enumerate(exps):
+            apart = n + 2 * k if k < 3 else 64
+            most = HIGHS if name in CUT else min(2**16 << exp, 2**31)
+            yield n, apart, 2 + (n // step + k) % 4 + 8 * (k % 2), exp, (most - 1) // n
+
+
+def test_random_rows(row_kernel):
+    rng = np.random.default_rng(3)
+    for n, apart, columns, exp, most in row_cases(row_kernel[0]):
+        e = rng.integers(-most, most + 1, n)
+        z = rng.integers(-32768, 32768, (columns, n))
+        row_agrees(row_kernel, e, z, apart, exp)
+
+
+def test_extreme_rows(row_kernel):
+    for n, apart, columns, exp, most in row_cases(row_kernel[0]):
+        signs = np.where(np.arange(n) % 3 == 0, -1, 1)
+        z = np.full((columns, n), -32768)
+        z[1::2] = 32767
+        for e in (np.full(n, most), np.full(n, -most), most * signs):
+            row_agrees(row_kernel, e, z, apart, exp)
+            row_agrees(row_kernel, e, z * signs // 2, apart, exp)
+        if row_kernel[0] in CUT:
+            row_agrees(row_kernel, np.full(n, 4095), z, apart, exp)
+            row_agrees(row_kernel, np.full(n, -4095), z, apart, exp)
 
 
 @pytest.mark.parametrize("core", ["host", "avx2", "m0", "m3", "m4", "m33"])
@@ -235,3 +259,23 @@ def test_a_product_is_exact(core, tmp_path):
         assert int(found[0]) == a * b
         if -(2**31) not in (a, b):
             assert int(found[1]) == a * b + 2**31 >> 32
+
+
+@pytest.fixture(scope="module", params=["host", "m0", "m3", "m4"])
+def squares(request, tmp_path_factory):
+    """The sum of squares of a core."""
+    return Code(tmp_path_factory.mktemp("squares"), SQUARES, request.param)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 8, 31, 32, 33, 70])
+def test_squares_are_exact_beyond_64_bits(squares, n):
+    rng = np.random.default_rng(n)
+    start = np.array([2**64 - 1, 2], "<u8")
+    for top in (1, 4095, 1 << 25, (1 << 25) + 1, 2**31 - 1):
+        rows = [np.full(n, top), np.full(n, -top), np.full(n, top - 1)]
+        rows += [rng.integers(-top, top + 1, n) for _ in range(5)]
+        rows += [np.where(np.arange(n) == n - 1, top, 1)]
+        for g in rows:
+            low, high = squares("squares", g.astype("<i4"), n, start).tolist()
+            first = int(start[0]) + (int(start[1]) << 64)
+            assert low + (high << 64) == first + sum(int(x) ** 2 for x in g)

@@ -188,3 +188,21 @@ def test_sources_of_any_exponent_give_the_host_s_gradients(h_exp, core):
                 host.end()
             moved += host.blob() != start
             assert count_training(blob, learn, x, target, core)[1] == host.blob()
+
+
+@pytest.mark.parametrize("core", ["m0", "m3", "m4"])
+@pytest.mark.parametrize(
+    ("k2", "steps"), [(1, 3), (6, 6), (15, 15), (16, 11), (16, 16), (40, 39)]
+)
+def test_a_tape_of_any_length_gives_the_host_s_gradients(k2, steps, core):
+    """A kernel of whole rows takes tapes of up to 16 steps."""
+    rng = np.random.default_rng(k2 + steps)
+    learn = Learn("tbptt", loss="mse", k2=k2, rate_q24=1 << 20, clip_q16=1 << 18)
+    shape = stack("lstm", (3, 4, 2), output="linear")
+    model = quantize(shape, init_params(shape, rng, scale=0.5), weight_bits=16)
+    blob = pack(model)
+    x = rng.integers(-(1 << 14), 1 << 14, (2, steps, 3)).astype(np.int16)
+    target = rng.integers(-4096, 4096, (2, steps, 2)).astype(np.int16)
+    lessons = [(x[k], target[k], np.ones(steps, bool)) for k in range(2)]
+    expected = taught(HostTrainer(blob, learn), lessons)
+    assert count_training(blob, learn, x, target, core)[1] == expected != blob

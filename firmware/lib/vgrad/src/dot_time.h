@@ -2,11 +2,11 @@
  * own macros.  All give the same sums; VG_PORTABLE asks for the reference.
  *
  * DOT_TIME takes any errors.  DOT_TIME_PIECE, if there is one, is faster for a
- * piece that fits, of an even number of steps and with sources that lie at a
- * word; DOT_TIME_CUT makes the errors ready for it.  Where not
- * DOT_TIME_MANY, only a tape of one piece is given to it, with exponents of 12
- * or more.  DOT_TIME_ROW, if there is one, takes all columns of such a row of
- * 16 steps at once, its errors as they are.
+ * piece that fits.  DOT_TIME_ROW, if there is one, takes all columns of a row
+ * that is one piece of DOT_TIME_ROW_LEAST steps or more, two columns or more,
+ * with exponents of DOT_HALF or more if it cuts errors, DOT_TIME_ROW_CUTS: then
+ * the piece must fit, too.  What takes a piece that fits wants an even number
+ * of steps, and sources that lie at a word.
  */
 #ifndef VG_DOT_TIME_H
 #define VG_DOT_TIME_H
@@ -14,33 +14,40 @@
 #include "dot_time_c.h"
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
-#include "dot_time_dsp.h"
 #include "dot_time_mul.h"
+#include "dot_time_row_dsp.h"
 #define DOT_TIME dot_time_mul
-#define DOT_TIME_PIECE dot_time_dsp
-#define DOT_TIME_CUT dot_time_dsp_cut
-#define DOT_TIME_MANY 0
+#define DOT_TIME_ROW dot_time_row_dsp
+#define DOT_TIME_ROW_CUTS 1
 #elif defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_time_mul.h"
+#include "dot_time_row_mul.h"
 #define DOT_TIME dot_time_mul
+#define DOT_TIME_ROW dot_time_row_mul
+#define DOT_TIME_ROW_CUTS 0
 #elif defined(__ARM_ARCH_6M__) && !defined(VG_PORTABLE)
 #include "dot_time_m0.h"
+#include "dot_time_row_m0.h"
 #define DOT_TIME dot_time_c
 #define DOT_TIME_PIECE dot_time_m0
-#define DOT_TIME_CUT(e, n) ((void)0)
-#define DOT_TIME_MANY 1
+#define DOT_TIME_ROW dot_time_row_m0
+#define DOT_TIME_ROW_CUTS 1
 #elif defined(__ARM_ARCH_6M__)
 #include "dot_time_piece_c.h"
 #define DOT_TIME dot_time_c
 #define DOT_TIME_PIECE dot_time_piece_c
-#define DOT_TIME_CUT(e, n) ((void)0)
-#define DOT_TIME_MANY 1
 #elif defined(__AVX2__) && !defined(VG_PORTABLE)
 #include "dot_time_avx2.h"
 #define DOT_TIME dot_time_c
 #define DOT_TIME_ROW dot_time_avx2
+#define DOT_TIME_ROW_CUTS 1
+#define DOT_TIME_ROW_LEAST 16
 #else
 #define DOT_TIME dot_time_c
+#endif
+
+#ifndef DOT_TIME_ROW_LEAST
+#define DOT_TIME_ROW_LEAST 1
 #endif
 
 #endif

@@ -48,24 +48,24 @@ static inline void dot_time_avx2_group(__m256i low, __m256i high,
     memcpy(g, &sum, n * sizeof *g);
 }
 
-/* The same of any number of sources.  The errors fit (dot_piece_fits). */
-static inline void dot_time_avx2(const int32_t *e, const int16_t *z,
-                                 uint32_t apart, uint32_t columns, int exp,
-                                 int32_t *g)
+/* All columns of a row of 16 steps whose errors fit (dot_piece_fits). */
+static inline void dot_time_avx2(const dot_row *r)
 {
-    const __m256i e0 = _mm256_loadu_si256((const __m256i *)(const void *)e);
-    const __m256i e1 =
-        _mm256_loadu_si256((const __m256i *)(const void *)(e + 8));
+    const __m256i *const e = (const __m256i *)(const void *)r->e;
+    const __m256i e0 = _mm256_loadu_si256(e), e1 = _mm256_loadu_si256(e + 1);
     const __m256i mask = _mm256_set1_epi32((1 << DOT_HALF) - 1);
     const __m256i low = dot_time_avx2_pack(_mm256_and_si256(e0, mask),
                                            _mm256_and_si256(e1, mask));
     const __m256i high = dot_time_avx2_pack(_mm256_srai_epi32(e0, DOT_HALF),
                                             _mm256_srai_epi32(e1, DOT_HALF));
+    const int16_t *z = r->z;
+    int32_t *g = r->g;
+    uint32_t columns = r->columns;
 
-    for (; columns >= 8; columns -= 8, z += 8 * apart, g += 8)
-        dot_time_avx2_group(low, high, z, apart, 8, exp, g);
+    for (; columns >= 8; columns -= 8, z += 8 * r->apart, g += 8)
+        dot_time_avx2_group(low, high, z, r->apart, 8, r->exp, g);
     if (columns)
-        dot_time_avx2_group(low, high, z, apart, columns, exp, g);
+        dot_time_avx2_group(low, high, z, r->apart, columns, r->exp, g);
 }
 
 #endif

@@ -11,6 +11,19 @@
 /* What dot_time_piece.h cuts the tape and its errors into. */
 enum { DOT_HALF = 12, DOT_PIECE = 16 };
 
+/* A row's errors along the tape, columns with sources of their own, `apart`
+ * from one to the next, and their gradients: g = rs(sum of e z, exp), which
+ * fits. */
+typedef struct {
+    const int32_t *e;
+    uint32_t n; /* steps */
+    const int16_t *z;
+    uint32_t apart;
+    int32_t *g;
+    uint32_t columns;
+    int32_t exp;
+} dot_row;
+
 /* size: the errors of a piece, their signs left out, added up.  Then its highs,
  * one by one and added up, are below 2^15. */
 static inline int dot_piece_fits(uint64_t size)

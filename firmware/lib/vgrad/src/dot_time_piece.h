@@ -15,11 +15,4 @@ typedef struct {
     int32_t low[2], high[2];
 } dot_piece;
 
-/* rs(2^12 high + low, exp), exp in 12..14, by two floors. */
-static inline int32_t dot_piece_rs(int32_t high, int32_t low, int exp)
-{
-    high += fx_floor32(low + (1 << (exp - 1)), DOT_HALF);
-    return fx_floor32(high, exp - DOT_HALF);
-}
-
 #endif

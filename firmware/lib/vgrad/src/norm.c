@@ -1,46 +1,11 @@
 /* norm.c - the norm of all gradients, and what clipping makes of them. */
+#include "dot_squares.h"
 #include "update.h"
 
-/* A sum of squares below 2^126, q48. */
-typedef struct {
-    uint64_t high, low;
-} square_sum;
-
-static void add(square_sum *q, uint64_t sum)
+static VG_APART void add_squares(dot_square_sum *q, const int32_t *g,
+                                 uint32_t n)
 {
-    q->low += sum;
-    q->high += q->low < sum;
-}
-
-/* Up to 32 of them below 2^29 are added in 64 bits; 0 if they are not. */
-static int add_small(square_sum *q, const int32_t *g, uint32_t n)
-{
-    const uint32_t top = (uint32_t)1 << 29;
-    uint32_t large = 0;
-    uint64_t sum = 0;
-
-    for (const int32_t *end = g + n; g < end; g++) {
-        sum += (uint64_t)fx_product(*g, *g);
-        large |= ((uint32_t)*g + top) & ~(2 * top - 1);
-    }
-    if (!large)
-        add(q, sum);
-    return !large;
-}
-
-static void add_any(square_sum *q, const int32_t *g, uint32_t n)
-{
-    for (const int32_t *end = g + n; g < end; g++)
-        add(q, (uint64_t)fx_product(*g, *g));
-}
-
-static void add_squares(square_sum *q, const int32_t *g, uint32_t n)
-{
-    for (; n > 32; n -= 32, g += 32)
-        if (!add_small(q, g, 32))
-            add_any(q, g, 32);
-    if (!add_small(q, g, n))
-        add_any(q, g, n);
+    dot_squares(g, n, q);
 }
 
 /* floor(sqrt(x)), digit by digit. */
@@ -59,19 +24,19 @@ static uint64_t root(uint64_t x)
 }
 
 /* N = floor(sqrt(floor(Q / 4^m))) 2^m, q24. */
-static uint64_t norm_of(square_sum q)
+static uint64_t norm_of(dot_square_sum q)
 {
     int m = 0;
 
     for (; q.high; m++) {
-        q.low = q.low >> 2 | q.high << 62;
+        q.low = q.low >> 2 | (uint64_t)q.high << 62;
         q.high >>= 2;
     }
     return root(q.low) << m;
 }
 
 static void span_squares(const vg_train *t, const vg_gate *g, const vg_span *s,
-                         square_sum *q)
+                         dot_square_sum *q)
 {
     const vg_columns columns = vg_touched(t, g, s);
 
@@ -86,15 +51,30 @@ static void span_squares(const vg_train *t, const vg_gate *g, const vg_span *s,
     }
 }
 
-static square_sum squares(const vg_train *t)
+/* A gate's gradients lie side by side. */
+static void gate_squares(const vg_train *t, const vg_gate *g, dot_square_sum *q)
+{
+    const vg_span *s, *end = g->span + g->n_spans;
+
+    for (s = g->span; s < end && s->learns; s++)
+        if (vg_touched(t, g, s).list)
+            break;
+    if (s == end) {
+        add_squares(q, vg_ints(t, g->g), g->rows * vg_in_row(g));
+        return;
+    }
+    for (s = g->span; s < end; s++)
+        if (s->learns)
+            span_squares(t, g, s, q);
+}
+
+static dot_square_sum squares(const vg_train *t)
 {
     const vg_gate *g = vg_gates_of(t);
-    square_sum q = {0, 0};
+    dot_square_sum q = {0, 0};
 
     for (const vg_gate *end = g + vg_plan_of(t)->n_gates; g < end; g++)
-        for (const vg_span *s = g->span; s < g->span + g->n_spans; s++)
-            if (s->learns)
-                span_squares(t, g, s, &q);
+        gate_squares(t, g, &q);
     return q;
 }
 
@@ -117,7 +97,7 @@ static VG_APART uint32_t quotient(uint64_t x, uint32_t y)
 
 vg_clipping vg_clip(vg_train *t)
 {
-    const square_sum q = squares(t);
+    const dot_square_sum q = squares(t);
     const uint64_t threshold = (uint64_t)t->learn.clip_q16;
     const uint64_t square = threshold * threshold; /* q32 */
     const uint64_t high = square >> 48, low = square << 16, c = threshold << 8;

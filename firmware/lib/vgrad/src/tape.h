@@ -4,32 +4,24 @@
 #ifndef VG_TAPE_H
 #define VG_TAPE_H
 
+#include "dot_time_c.h"
 #include "train.h"
 
 /* A row's errors along the tape. */
 typedef struct {
     const vg_gate *g;
     int32_t *errors;
-    uint32_t row, n;
-    uint64_t size; /* of the errors, signs left out, added up */
-    int cut;       /* are they ready for DOT_TIME_PIECE? */
+    uint32_t row, n; /* n: steps */
+    int64_t sum;     /* of the errors */
+    uint64_t size;   /* no less than that without their signs */
+    int fits;        /* may all pieces be cut?  Then n is even */
 } vg_row;
 
-/* Columns that have sources of their own on the tape. */
-typedef struct {
-    const vg_sig *z;
-    uint32_t apart;
-    int32_t *g; /* the first one's gradient */
-    uint32_t n; /* of them */
-    int exp;    /* of the sources */
-} vg_row_columns;
+/* How large are the errors? */
+void vg_row_measure(vg_row *r, uint32_t k2);
 
-/* How large are the errors?  Make them ready for the kernels of this machine:
- * exp is the least of the columns' to come. */
-void vg_row_measure(vg_row *r, uint32_t k2, int exp);
-
-/* The gradient of a row that has been measured. */
-void vg_columns_gradient(vg_train *t, const vg_row *r, const vg_row_columns *c);
+/* The gradient of columns of a row that has been measured. */
+void vg_columns_gradient(vg_train *t, const vg_row *r, const dot_row *c);
 
 /* *g = sat31(rs(sum, exp)), counted where it does not fit. */
 static inline void vg_keep(vg_train *t, int32_t *g, int64_t sum, int exp)

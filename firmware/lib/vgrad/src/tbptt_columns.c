@@ -1,61 +1,49 @@
-/* tbptt_columns.c - gradients as exact sums along the tape, two columns at
- * once.
- */
+/* tbptt_columns.c - gradients as exact sums along the tape. */
 #include "dot_time.h"
 #include "tape.h"
 
-void vg_row_measure(vg_row *r, uint32_t k2, int exp)
+static VG_APART int64_t sum_of(const int32_t *e, uint32_t n)
 {
-    int32_t *e = r->errors;
-    uint32_t left = r->n;
-    int fit = !(k2 & 1);
+    int64_t sum = 0;
 
-    for (r->size = 0; left;) {
-        uint64_t size = 0;
-        for (uint32_t n = left < DOT_PIECE ? left : DOT_PIECE; n; n--, left--) {
-            size += (uint32_t)(*e < 0 ? -*e : *e);
-            e++;
-        }
-        r->size += size;
-        fit &= dot_piece_fits(size);
+    for (const int32_t *end = e + n; e < end; e++)
+        sum += *e;
+    return sum;
+}
+
+/* Of up to 16 errors: 32 bits hold a 16th of their size and, if the piece fits,
+ * their sum. */
+static void measure_piece(vg_row *r, const int32_t *e, uint32_t n)
+{
+    uint32_t size = n, sum = 0;
+
+    for (const int32_t *at = e, *end = e + n; at < end; at++) {
+        size += (uint32_t)(*at < 0 ? ~*at : *at) >> 4; /* ~e is |e| - 1 */
+        sum += (uint32_t)*at;
     }
-    r->cut = 0;
-#ifdef DOT_TIME_PIECE
-    if (!fit || (!DOT_TIME_MANY && (r->n > DOT_PIECE || exp < DOT_HALF)))
+    r->size += (uint64_t)size << 4;
+    if (dot_piece_fits((uint64_t)size << 4)) {
+        r->sum += (int32_t)sum;
         return;
-    if (r->n & 1) {
-        *e = 0;
-        r->n++;
     }
-    r->cut = 1;
-    DOT_TIME_CUT(r->errors, r->n);
-#else
-    (void)exp;
-    (void)fit;
-#endif
+    r->sum += sum_of(e, n);
+    r->fits = 0;
+}
+
+void vg_row_measure(vg_row *r, uint32_t k2)
+{
+    r->sum = 0;
+    r->size = 0;
+    r->fits = !(k2 & 1);
+    for (uint32_t at = 0; at < r->n; at += DOT_PIECE)
+        measure_piece(r, r->errors + at,
+                      r->n - at < DOT_PIECE ? r->n - at : DOT_PIECE);
+    if (r->fits && (r->n & 1))
+        r->errors[r->n++] = 0;
 }
 
 #ifdef DOT_TIME_PIECE
-/* The columns, two at once, of a row that is one piece, cut; a last one alone
- * is the second, too. */
-static void one_piece(const int32_t *e, uint32_t n, const vg_row_columns *c)
-{
-    const uint32_t apart = c->apart;
-    const vg_sig *z = c->z;
-    const int exp = c->exp;
-    int32_t *g = c->g;
-
-    for (int32_t left = (int32_t)c->n; left > 0; left -= 2, g += 2) {
-        const uint32_t second = left > 1;
-        dot_piece s;
-        DOT_TIME_PIECE(e, z, second ? z + apart : z, n, &s);
-        g[0] = dot_piece_rs(s.high[0], s.low[0], exp);
-        g[second] = dot_piece_rs(s.high[1], s.low[1], exp);
-        z += 2 * apart;
-    }
-}
-
-/* sum[2] of two columns of a row that is cut. */
+/* sum[2] of two columns. */
 static void many_pieces(const int32_t *e, const vg_sig *z0, const vg_sig *z1,
                         uint32_t n, int64_t *sum)
 {
@@ -76,13 +64,25 @@ static void two_columns(const vg_row *r, const vg_sig *z0, const vg_sig *z1,
 {
     sum[0] = sum[1] = 0;
 #ifdef DOT_TIME_PIECE
-    if (DOT_TIME_MANY && r->cut) {
+    if (r->fits) {
         many_pieces(r->errors, z0, z1, r->n, sum);
         return;
     }
 #endif
     DOT_TIME(r->errors, z0, z1, r->n, sum);
 }
+
+#ifdef DOT_TIME_ROW
+/* Does the kernel take these columns, whose gradients fit? */
+static int taken(const vg_row *r, const dot_row *c)
+{
+#if DOT_TIME_ROW_CUTS
+    if (!r->fits || c->exp < DOT_HALF)
+        return 0;
+#endif
+    return r->n >= DOT_TIME_ROW_LEAST && r->n <= DOT_PIECE && c->columns > 1;
+}
+#endif
 
 /* rs(sum, exp), exp > 0, that is known to fit. */
 static inline int32_t fitting(int64_t sum, int exp)
@@ -92,25 +92,20 @@ static inline int32_t fitting(int64_t sum, int exp)
     return (int32_t)(((uint64_t)sum + half) >> exp);
 }
 
-void vg_columns_gradient(vg_train *t, const vg_row *r, const vg_row_columns *c)
+void vg_columns_gradient(vg_train *t, const vg_row *r, const dot_row *c)
 {
     const vg_sig *z = c->z;
     int32_t *g = c->g;
     const int exp = c->exp, fits = exp > 0 && r->size < (uint64_t)65536 << exp;
 
 #ifdef DOT_TIME_ROW
-    if (r->n == DOT_PIECE && exp >= DOT_HALF && dot_piece_fits(r->size)) {
-        DOT_TIME_ROW(r->errors, z, c->apart, c->n, exp, g);
+    if (fits && taken(r, c)) {
+        DOT_TIME_ROW(c);
         return;
     }
 #endif
-#ifdef DOT_TIME_PIECE
-    if (r->cut && r->n <= DOT_PIECE && exp >= DOT_HALF) {
-        one_piece(r->errors, r->n, c);
-        return;
-    }
-#endif
-    for (uint32_t left = c->n; left; left -= 2, z += 2 * c->apart, g += 2) {
+    for (uint32_t left = c->columns; left;
+         left -= 2, z += 2 * c->apart, g += 2) {
         int64_t sum[2];
         two_columns(r, z, left > 1 ? z + c->apart : z, sum);
         if (fits) {

@@ -19,15 +19,6 @@ static void chain_symbols(vg_train *t, vg_plan *p)
     }
 }
 
-static int64_t sum_of(const int32_t *errors, uint32_t n)
-{
-    int64_t sum = 0;
-
-    for (uint32_t k = 0; k < n; k++)
-        sum += errors[k];
-    return sum;
-}
-
 /* The sum of errors of the steps on a symbol. */
 static int64_t chained(const vg_train *t, const int32_t *errors,
                        uint32_t symbol)
@@ -101,42 +92,6 @@ static int64_t along_own(const vg_train *t, const vg_layer *l,
 
 /* ---- a row ----------------------------------------------------------- */
 
-static int32_t *gradient_at(const vg_train *t, const vg_row *r,
-                            const vg_span *s)
-{
-    return vg_ints(t, r->g->g) + vg_row_at(r->g, s, r->g->rows, r->row);
-}
-
-/* Spans that a row reads error by error: one column, or those of symbols. */
-static void few_columns(vg_train *t, const vg_row *r, const vg_layer *l,
-                        const vg_net *net, const vg_span *s)
-{
-    const vg_columns columns = vg_listed(t, r->g, s);
-    int32_t *into = gradient_at(t, r, s);
-
-    if (s->reads == VG_READS_ONE)
-        vg_keep(t, into, sum_of(r->errors, r->n), 0);
-    else if (vg_reads_own(s))
-        vg_keep(t, into, along_own(t, l, net, s, r->row, r->errors), 0);
-    else
-        for (uint32_t k = 0; k < columns.count; k++)
-            vg_keep(t, &into[columns.list[k]],
-                    chained(t, r->errors, columns.list[k]), 0);
-}
-
-static void span_gradient(vg_train *t, const vg_row *r, const vg_layer *l,
-                          const vg_net *net, const vg_span *s)
-{
-    vg_row_columns c;
-
-    c.z = tape_of(t, l, net, s);
-    c.apart = t->learn.k2;
-    c.g = gradient_at(t, r, s);
-    c.n = s->end - vg_span_begin(r->g, s);
-    c.exp = s->exp;
-    vg_columns_gradient(t, r, &c);
-}
-
 /* Does every column of a span have its own source on the tape? */
 static int on_tape(const vg_span *s)
 {
@@ -144,36 +99,95 @@ static int on_tape(const vg_span *s)
            !vg_reads_own(s);
 }
 
-static void row_gradient(vg_train *t, vg_row *r, const vg_layer *l,
-                         const vg_net *net)
+static void symbols_gradient(vg_train *t, const vg_row *r, const vg_span *s,
+                             int32_t *g)
 {
-    const vg_span *first = r->g->span, *end = first + r->g->n_spans;
-    int exp = VG_MAX_EXP; /* the least */
+    const vg_columns columns = vg_listed(t, r->g, s);
 
-    for (const vg_span *s = first; s < end; s++)
+    for (uint32_t k = 0; k < columns.count; k++)
+        vg_keep(t, &g[columns.list[k]], chained(t, r->errors, columns.list[k]),
+                0);
+}
+
+/* The other spans: one column, or those of symbols. */
+static void few_columns(vg_train *t, const vg_row *r, const vg_layer *l,
+                        const vg_net *net, const vg_span *s)
+{
+    int32_t *g = vg_ints(t, r->g->g) + vg_row_at(r->g, s, r->g->rows, r->row);
+
+    if (s->reads == VG_READS_ONE)
+        vg_keep(t, g, r->sum, 0);
+    else if (vg_reads_own(s))
+        vg_keep(t, g, along_own(t, l, net, s, r->row, r->errors), 0);
+    else
+        symbols_gradient(t, r, s, g);
+}
+
+/* Are these columns next to those? */
+static int goes_on(const dot_row *those, const dot_row *these)
+{
+    return those->exp == these->exp &&
+           those->z + those->columns * those->apart == these->z &&
+           those->g + those->columns == these->g;
+}
+
+/* The spans on the tape that learn, for a gate's first row; what lies side by
+ * side is one.  Returns how many. */
+static uint32_t tape_columns(const vg_train *t, const vg_layer *l,
+                             const vg_net *net, const vg_gate *g, dot_row *c)
+{
+    uint32_t n = 0;
+
+    for (const vg_span *s = g->span; s < g->span + g->n_spans; s++) {
+        const uint32_t columns = s->end - vg_span_begin(g, s);
+        if (!s->learns || !on_tape(s))
+            continue;
+        c->z = tape_of(t, l, net, s);
+        c->apart = t->learn.k2;
+        c->g = vg_ints(t, g->g) + vg_row_at(g, s, g->rows, 0);
+        c->columns = columns;
+        c->exp = s->exp;
+        if (n && goes_on(c - 1, c))
+            c[-1].columns += columns;
+        else
+            c++, n++;
+    }
+    return n;
+}
+
+static void row_gradient(vg_train *t, vg_row *r, const vg_layer *l,
+                         const vg_net *net, dot_row *c, uint32_t n)
+{
+    const vg_span *s = r->g->span, *end = s + r->g->n_spans;
+
+    vg_row_measure(r, t->learn.k2);
+    for (; s < end; s++)
         if (s->learns && !on_tape(s))
             few_columns(t, r, l, net, s);
-        else if (s->learns && s->exp < exp)
-            exp = s->exp;
-    vg_row_measure(r, t->learn.k2, exp);
-    for (const vg_span *s = first; s < end; s++)
-        if (s->learns && on_tape(s))
-            span_gradient(t, r, l, net, s);
+    for (; n; n--, c++) {
+        c->e = r->errors;
+        c->n = r->n;
+        vg_columns_gradient(t, r, c);
+        c->g += vg_gate_columns(r->g);
+    }
 }
 
 static void layer_gradient(vg_train *t, const vg_layer *l, const vg_net *net)
 {
     const vg_gate *g = vg_gates_of(t) + net->first;
+    dot_row columns[VG_SPANS];
     vg_row r;
 
     if (VG_HAS_CELL(VG_GRU_RESET_BEFORE) && net->s_tape)
         recall_s(t, l, net);
-    for (const vg_gate *end = g + l->n_gates; g < end; g++)
+    for (const vg_gate *end = g + l->n_gates; g < end; g++) {
+        const uint32_t n = tape_columns(t, l, net, g, columns);
         for (r.g = g, r.row = 0; r.row < g->rows; r.row++) {
             r.n = vg_plan_of(t)->now.tape_len;
             r.errors = vg_ints(t, g->errors_tape) + r.row * t->learn.k2;
-            row_gradient(t, &r, l, net);
+            row_gradient(t, &r, l, net, columns, n);
         }
+    }
 }
 
 void vg_tbptt_gradient(vg_train *t, uint32_t low)

@@ -1,0 +1,127 @@
+/* dot_squares.h - exact sums of squares.  Each kernel adds to a sum those of
+ * g[n], within +-(2^31 - 1): four are below 2^64.
+ */
+#ifndef VG_DOT_SQUARES_H
+#define VG_DOT_SQUARES_H
+
+#include "fx.h"
+
+/* 2^64 high + low */
+typedef struct {
+    uint64_t low;
+    uint32_t high;
+} dot_square_sum;
+
+static inline void dot_squares_add(dot_square_sum *s, uint64_t more)
+{
+    s->low += more;
+    s->high += s->low < more;
+}
+
+static inline void dot_squares_c(const int32_t *g, uint32_t n,
+                                 dot_square_sum *s)
+{
+    for (const int32_t *end = g + n; g < end; g++)
+        dot_squares_add(s, (uint64_t)fx_product(*g, *g));
+}
+
+#if defined(__thumb2__) && !defined(VG_PORTABLE)
+static inline void dot_squares(const int32_t *g, uint32_t n, dot_square_sum *s)
+{
+    uint32_t low = (uint32_t)s->low, mid = (uint32_t)(s->low >> 32), a, b, c, d;
+
+    if (n >= 4)
+        __asm__("0:\n\t"
+                "ldrd %[a], %[b], [%[g]], #8\n\t"
+                "smull %[c], %[d], %[a], %[a]\n\t"
+                "smlal %[c], %[d], %[b], %[b]\n\t"
+                "ldrd %[a], %[b], [%[g]], #8\n\t"
+                "smlal %[c], %[d], %[a], %[a]\n\t"
+                "smlal %[c], %[d], %[b], %[b]\n\t"
+                "adds %[low], %[low], %[c]\n\t"
+                "adcs %[mid], %[mid], %[d]\n\t"
+                "adc %[high], %[high], #0\n\t"
+                "cmp %[g], %[end]\n\t"
+                "bne 0b"
+                : [low] "+r"(low), [mid] "+r"(mid), [high] "+r"(s->high),
+                  [g] "+r"(g), [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c),
+                  [d] "=&r"(d)
+                : [end] "r"(g + (n & ~(uint32_t)3))
+                : "memory", "cc");
+    s->low = (uint64_t)mid << 32 | low;
+    dot_squares_c(g, n & 3, s);
+}
+#elif defined(__ARM_ARCH_6M__) && !defined(VG_PORTABLE)
+/* Of g[n], n > 0, with h = floor(g / 2^12), modulo 2^32. */
+typedef struct {
+    uint32_t gg;     /* the sum of g^2 */
+    uint32_t large;  /* 0 or 1: all are within +-2^25 */
+    uint32_t hh, hg; /* the sums of h^2 and h g */
+} dot_squares_part;
+
+/* A naked function, for the loop needs more registers than compilers give. */
+static VG_APART __attribute__((naked)) void
+dot_squares_m0(const int32_t *g __attribute__((unused)),
+               uint32_t n __attribute__((unused)),
+               dot_squares_part *p __attribute__((unused)))
+{
+    __asm__ volatile(".syntax unified\n\t"
+                     "push {r2, r4-r7, lr}\n\t"
+                     "lsls r1, r1, #2\n\t"
+                     "adds r1, r1, r0\n\t"
+                     "movs r5, #0\n\t"
+                     "movs r6, #0\n\t"
+                     "movs r7, #0\n\t"
+                     "mov r12, r5\n"
+                     "0:\n\t"
+                     "ldmia r0!, {r2}\n\t"
+                     "asrs r3, r2, #25\n\t"
+                     "adds r3, #1\n\t"
+                     "orrs r5, r3\n\t"
+                     "asrs r4, r2, #12\n\t"
+                     "mov r3, r4\n\t"
+                     "muls r3, r4\n\t"
+                     "muls r4, r2\n\t"
+                     "muls r2, r2\n\t"
+                     "adds r6, r6, r3\n\t"
+                     "adds r7, r7, r4\n\t"
+                     "add r12, r2\n\t"
+                     "cmp r0, r1\n\t"
+                     "bne 0b\n\t"
+                     "pop {r0}\n\t"
+                     "mov r4, r12\n\t"
+                     "stmia r0!, {r4-r7}\n\t"
+                     "pop {r4-r7, pc}");
+}
+
+/* Of 1 to 32 below 2^25 the sums of h^2, h l and l^2 with l = g - 2^12 h are
+ * below 2^32: p has them all.  0 if one is not below 2^25. */
+static inline int dot_squares_small(const int32_t *g, uint32_t n,
+                                    dot_square_sum *s)
+{
+    dot_squares_part p;
+    int32_t hl;
+
+    dot_squares_m0(g, n, &p);
+    if (p.large > 1)
+        return 0;
+    hl = (int32_t)(p.hg - (p.hh << 12));
+    p.gg -= (p.hh << 24) + ((uint32_t)hl << 13);
+    dot_squares_add(s, ((uint64_t)p.hh << 24) + p.gg +
+                           (uint64_t)((int64_t)hl * (1 << 13)));
+    return 1;
+}
+
+static inline void dot_squares(const int32_t *g, uint32_t n, dot_square_sum *s)
+{
+    for (uint32_t some; n; n -= some, g += some) {
+        some = n < 32 ? n : 32;
+        if (!dot_squares_small(g, some, s))
+            dot_squares_c(g, some, s);
+    }
+}
+#else
+#define dot_squares dot_squares_c
+#endif
+
+#endif
