@@ -261,12 +261,12 @@ static VG_APART uint32_t gate_in_pieces(const vg_run *r, const vg_layer *l,
 static uint32_t gate_step(const vg_run *r, const vg_layer *l,
                           const vg_map *gate, const vg_input *symbol, vg_sig *a)
 {
-    const vg_sig *z = vg_run_signals(r, l->z);
-
     if (VG_HAS_CELL(VG_GRU) && gate->reads == 'x' &&
         l->cell == VG_GRU) { /* with the next one */
-        (vg_in_words(gate) ? vg_words_reset : gru_with_reset)(r, l, gate,
-                                                              symbol, a);
+        if (vg_in_words(gate))
+            vg_words_reset(r, l, gate, symbol, a);
+        else
+            gru_with_reset(r, l, gate, symbol, a);
         return 0;
     }
     if (vg_in_words(gate))
@@ -274,9 +274,9 @@ static uint32_t gate_step(const vg_run *r, const vg_layer *l,
     if ((VG_HAS_SYMBOLS && symbol) ||
         (VG_HAS_PIECES && gate->reads != 'b' && gate->reads != 'x'))
         return gate_in_pieces(r, l, gate, symbol, a);
-    affine_whole(r->model->blob, gate, z, a);
+    affine_whole(r->model->blob, gate, vg_run_signals(r, l->z), a);
     return VG_HAS_CLAMPS && gate->counts
-               ? affine_clamps(r->model->blob, gate, z, a)
+               ? affine_clamps(r->model->blob, gate, vg_run_signals(r, l->z), a)
                : 0;
 }
 
@@ -318,12 +318,13 @@ static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
     }
 }
 
-static VG_APART uint32_t readout_map(const vg_run *r, const vg_sig *h,
-                                     const vg_input *x, vg_sig *logits)
+/* Row by row, or, whole, those of a kernel's that are at a bound. */
+static VG_APART uint32_t readout_rows(const vg_run *r, const vg_sig *h,
+                                      const vg_input *x, int whole,
+                                      vg_sig *logits)
 {
     const vg_readout *out = vg_run_readout(r);
     sources s;
-    int whole;
 
     memset(&s, 0, sizeof s);
     s.blob = r->model->blob;
@@ -333,11 +334,20 @@ static VG_APART uint32_t readout_map(const vg_run *r, const vg_sig *h,
     s.n2 = out->map.columns - out->n_h;
     if (VG_HAS_SYMBOLS && !x->x && s.n2)
         s.symbol = x;
+    return affine(&out->map, &s, whole, logits);
+}
+
+static uint32_t readout_map(const vg_run *r, const vg_sig *h, const vg_input *x,
+                            vg_sig *logits)
+{
+    const vg_readout *out = vg_run_readout(r);
     /* h may end where a buffer does */
-    whole = !s.n2 && !((uintptr_t)h & 3) && !(out->n_h & 3);
+    const int whole =
+        out->map.columns == out->n_h && !((uintptr_t)h & 3) && !(out->n_h & 3);
+
     if (whole)
-        affine_whole(s.blob, &out->map, h, logits);
-    return !whole || out->map.counts ? affine(&out->map, &s, whole, logits) : 0;
+        affine_whole(r->model->blob, &out->map, h, logits);
+    return !whole || out->map.counts ? readout_rows(r, h, x, whole, logits) : 0;
 }
 
 void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
