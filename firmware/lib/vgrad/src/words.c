@@ -200,8 +200,8 @@ static VG_APART uint32_t each_group(const vg_run *r, const vg_layer *l,
 /* ---- layers and readouts -------------------------------------------- */
 
 /* What a gate reads, widened, if the one before it read something else. */
-static VG_APART void widen_gate(const vg_run *r, const vg_layer *l,
-                                const vg_map *gate, const vg_input *symbol)
+static VG_APART void put_gate(const vg_run *r, const vg_layer *l,
+                              const vg_map *gate, const vg_input *symbol)
 {
     const vg_sig *x = symbol ? NULL : vg_run_signals(r, l->z);
     const vg_sig *z2 = vg_run_r(r, l);
@@ -229,8 +229,8 @@ static VG_APART void widen_gate(const vg_run *r, const vg_layer *l,
 
 /* What the readout reads, widened.  x null: it has no columns, or a symbol's.
  */
-static VG_APART void widen_readout(const vg_run *r, const vg_sig *h,
-                                   const vg_sig *x)
+static VG_APART void put_readout(const vg_run *r, const vg_sig *h,
+                                 const vg_sig *x)
 {
     const vg_readout *out = vg_run_readout(r);
 
@@ -244,9 +244,9 @@ uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
     uint32_t done;
 
     if (l) {
-        widen_gate(r, l, m, x);
+        put_gate(r, l, m, x);
     } else {
-        widen_readout(r, h, x->x);
+        put_readout(r, h, x->x);
         if (x->x || m->columns == vg_run_readout(r)->n_h)
             x = NULL;
     }
