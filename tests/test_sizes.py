@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tool_modules import load
 
+from pyvgrad.blob import convert
 from pyvgrad.emulated import compiler_version
 from pyvgrad.firmware import RUNNING
 from pyvgrad.icount import bench_blob, bench_row
@@ -90,10 +91,23 @@ def test_nothing_writable_is_linked(build):
 def test_no_step_of_the_emulated_core_goes_deeper_than_the_call_graph(build, cell):
     (core, *_), programs = build  # of -O2 and full tables, as the emulated core
     blob = bench_blob(cell, 4, 8, 8)
-    for name, method in (("run", None), ("learn", "tbptt")):
+    for name, method, layout in (
+        *(("run", None, "rows"), ("run", None, "words")),
+        ("learn", "tbptt", "rows"),
+    ):
         bound = max(map(programs[name].depth, sizes.STEPS[name]))
-        found = bench_row(blob, core, method)["stack_bytes"]
+        found = bench_row(convert(blob, layout), core, method)["stack_bytes"]
         assert bound / 2 <= found <= bound
+
+
+@needs_arm
+@pytest.mark.parametrize("build", BUILDS[1:2], ids="".join, indirect=True)
+def test_a_call_at_a_function_s_end_has_its_stack_to_itself(build):
+    program = build[1]["run"]
+    assert ("vg_words_map", "each_group") in program.tails
+    frame, each = (program.frame(f) for f in ("vg_words_map", "each_group"))
+    assert program.depth("each_group") > each
+    assert program.depth("vg_words_map") < frame + program.depth("each_group")
 
 
 @needs_arm

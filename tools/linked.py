@@ -107,6 +107,7 @@ class Program:
         machine = ["-mthumb", *machine_flags()[library.core], "-Wl,--gc-sections"]
         output(ARM + "gcc", *machine, *link, *library.objects, "-o", elf)
         self.listing = output(ARM + "objdump", "-d", "--no-show-raw-insn", elf)
+        self.tails: set[tuple[str, str]] = set()  # (caller, callee)
         self.graph = self._calls()
 
     @cached_property
@@ -123,20 +124,28 @@ class Program:
     def _calls(self) -> dict[str, set[str]]:
         """Callees by function.
 
-        A jump to another function counts as a call; what one through a pointer can
-        call is in POINTERS.
+        A jump to another function counts as a call, but the compiler's, a call at a
+        function's end, has that function's stack to itself: it is in ``tails``.  What
+        one through a pointer can call is in POINTERS.
         """
         graph: dict[str, set[str]] = {}
+        called: set[tuple[str, str]] = set()
         here = ""
         for line in self.listing.splitlines():
             if match := re.match(r"[0-9a-f]+ <(.+)>:$", line):
                 here = match[1]
                 graph.setdefault(here, set())
             elif match := re.search(r"\t(b\S*)\t.*<([^+>-]+)>", line):
+                way = here, match[2]
+                if match[1] in ("bl", "blx"):
+                    called.add(way)
+                elif self.library.frames.get(here):  # not of a naked function
+                    self.tails.add(way)
                 if match[1] in ("bl", "blx") or match[2] != here:
                     graph[here].add(match[2])
             elif re.search(r"\tblx?\tr\d|\tbx\t(r\d|ip)", line):
                 graph[here].add(f"pointer of {here}")
+        self.tails -= called
         for here, callees in POINTERS.items():
             found = {f for f in graph if re.fullmatch(callees, f)}
             if callees and not found and f"pointer of {here}" in graph.get(here, ()):
@@ -171,5 +180,10 @@ class Program:
             raise ValueError(f"recursion: {path}, {function}")
         if function not in self.graph:
             raise ValueError(f"{function} calls what POINTERS does not name")
-        below = (self.depth(f, (*path, function)) for f in self.graph[function])
-        return self.frame(function) + max(below, default=0)
+        frame = self.frame(function)
+        below = (
+            self.depth(f, (*path, function))
+            + (0 if (function, f) in self.tails else frame)
+            for f in self.graph[function]
+        )
+        return max([frame, *below])

@@ -264,12 +264,12 @@ static VG_APART uint32_t gate_in_pieces(const vg_run *r, const vg_layer *l,
 static uint32_t gates_step(vg_run *r, const vg_layer *l, const vg_map *gate,
                            const vg_input *symbol, vg_sig *a)
 {
-    const vg_sig *z = vg_run_signals(r, l->z);
-
     if (VG_HAS_CELL(VG_GRU) && gate->reads == 'x' &&
         l->cell == VG_GRU) { /* with the next one */
-        (vg_in_words(gate) ? vg_words_reset : gru_with_reset)(r, l, gate,
-                                                              symbol, a);
+        if (vg_in_words(gate))
+            vg_words_reset(r, l, gate, symbol, a);
+        else
+            gru_with_reset(r, l, gate, symbol, a);
         return 2;
     }
     if (vg_in_words(gate)) {
@@ -281,9 +281,10 @@ static uint32_t gates_step(vg_run *r, const vg_layer *l, const vg_map *gate,
         r->saturated += gate_in_pieces(r, l, gate, symbol, a);
         return 1;
     }
-    affine_whole(r->model->blob, gate, z, a);
+    affine_whole(r->model->blob, gate, vg_run_signals(r, l->z), a);
     if (VG_HAS_CLAMPS && gate->counts) /* alone, then */
-        r->saturated += affine_clamps(r->model->blob, gate, z, a);
+        r->saturated +=
+            affine_clamps(r->model->blob, gate, vg_run_signals(r, l->z), a);
     return gate->together;
 }
 

@@ -2,8 +2,6 @@
  * rows of 16 bits or of four of 8.  Their kernels want z as int32, in blocks of
  * VG_BLOCK columns, each behind its sum.
  */
-#include <string.h>
-
 #include "core.h"
 #include "dot_words.h"
 
@@ -67,30 +65,32 @@ static VG_APART vg_wide *widen(vg_wide *to, uint32_t bits, const vg_sig *z1,
 
 /* ---- maps ----------------------------------------------------------- */
 
-/* What a map reads. */
-typedef struct {
-    const uint8_t *blob; /* where the weights are, too */
-    const vg_wide *z;
-    const vg_input *symbol; /* null: none */
-    uint32_t symbol_at;     /* the column of symbol 0 */
-    const vg_sig *own_h;    /* null: none; else read by the last column */
-    const int32_t *own_c;   /* null: none; else the same */
-} reading;
+/* Does a gate read h or c of its own cell, in its last column? */
+static int reads_own(const vg_map *m)
+{
+    return VG_HAS_OWN &&
+           (m->reads == 'd' || m->reads == 'p' || m->reads == 'q');
+}
 
 /* sum[] of the group of rows from row on += what they read in one column: of a
- * symbol, or of their own cells. */
-static VG_APART void add_column(const reading *s, const vg_map *m, uint32_t row,
-                                int64_t *sum)
+ * symbol, or of their own cells.  l is null for a readout. */
+static VG_APART void add_column(const vg_run *r, const vg_layer *l,
+                                const vg_map *m, const vg_input *symbol,
+                                uint32_t row, int64_t *sum)
 {
-    for (const uint32_t end = row + vg_group_of(m); row < end && row < m->rows;
-         row++, sum++) {
-        if (VG_HAS_SYMBOLS && s->symbol)
+    const uint8_t *blob = r->model->blob;
+    const uint32_t first = l ? 0 : vg_run_readout(r)->n_h;
+    const uint32_t end = row + vg_group_of(m);
+
+    for (; row < end && row < m->rows; row++, sum++) {
+        if (VG_HAS_SYMBOLS && symbol)
             *sum +=
-                vg_weight(s->blob, m, row, s->symbol_at + s->symbol->symbol) *
-                s->symbol->one;
-        if (VG_HAS_OWN && (s->own_h || s->own_c)) {
-            const int32_t w = vg_weight(s->blob, m, row, m->columns - 1);
-            *sum += s->own_h ? w * s->own_h[row] : w * fx_rs(s->own_c[row], 6);
+                vg_weight(blob, m, row, first + symbol->symbol) * symbol->one;
+        if (reads_own(m)) {
+            const int32_t w = vg_weight(blob, m, row, m->columns - 1);
+            *sum += m->reads == 'd'
+                        ? w * vg_run_r(r, l)[row]
+                        : fx_product(w, fx_rs32(vg_run_c(r, l)[row], 6));
         }
     }
 }
@@ -145,31 +145,22 @@ static VG_APART uint32_t round_group(const uint8_t *blob, const vg_map *m,
     return clamped;
 }
 
-static VG_APART uint32_t one_group(const reading *s, const vg_map *m,
-                                   uint32_t row, vg_sig *a)
-{
-    int64_t sum[4];
-
-    add_group(s->blob, m, s->z, row, sum);
-    if (VG_HAS_SYMBOLS || VG_HAS_OWN)
-        add_column(s, m, row, sum);
-    return round_group(s->blob, m, row, sum, a);
-}
-
 /* a[] of rows from the first on, by one call of a kernel.  Returns how many. */
-static VG_APART uint32_t many_groups(const reading *s, const vg_map *m,
-                                     vg_sig *a)
+static VG_APART uint32_t many_groups(const vg_run *r, const vg_map *m,
+                                     const vg_input *symbol, vg_sig *a)
 {
+    const uint8_t *blob = r->model->blob;
+    const vg_wide *z = vg_run_wide(r);
     dot_map map;
 
-    if (s->symbol || s->own_h || s->own_c || s->z->n > VG_BLOCK)
+    if ((VG_HAS_SYMBOLS && symbol) || reads_own(m) || z->n > VG_BLOCK)
         return 0;
-    map.w = s->blob + m->weights;
-    map.b = group_biases(s->blob, m);
-    map.exps = s->blob + m->exps;
-    map.z = s->z->z + 1;
+    map.w = blob + m->weights;
+    map.b = group_biases(blob, m);
+    map.exps = blob + m->exps;
+    map.z = z->z + 1;
     map.rows = m->rows;
-    map.stride = s->z->n;
+    map.stride = z->n;
     map.arg_exp = m->arg_exp;
     return vg_bits_of(m) == 8 ? DOT_WORDS_MAP8(&map, a)
                               : DOT_WORDS_MAP16(&map, a);
@@ -183,79 +174,86 @@ static int any_at_bound(const vg_sig *a, uint32_t n)
     return 0;
 }
 
+/* a[] group by group.  The first `done` rows are there; but kernels of many
+ * groups do not count clamps, so those with a row at a bound are looked at
+ * again.  Returns the clamps that count. */
+static VG_APART uint32_t each_group(const vg_run *r, const vg_layer *l,
+                                    const vg_map *m, const vg_input *symbol,
+                                    uint32_t done, vg_sig *a)
+{
+    const uint8_t *blob = r->model->blob;
+    uint32_t clamped = 0;
+    int64_t sum[4];
+
+    for (uint32_t row = m->counts ? 0 : done; row < m->rows;
+         row += vg_group_of(m)) {
+        if (row < done && !any_at_bound(a + row, vg_group_of(m)))
+            continue;
+        add_group(blob, m, vg_run_wide(r), row, sum);
+        if (VG_HAS_SYMBOLS || VG_HAS_OWN)
+            add_column(r, l, m, symbol, row, sum);
+        clamped += round_group(blob, m, row, sum, a + row);
+    }
+    return clamped;
+}
+
 /* ---- layers and readouts -------------------------------------------- */
 
-/* What a gate reads, z widened. */
-static VG_APART void read_gate(const vg_run *r, const vg_layer *l,
-                               const vg_map *gate, const vg_input *symbol,
-                               reading *s)
+/* What a gate reads, widened, if the one before it read something else. */
+static VG_APART void put_gate(const vg_run *r, const vg_layer *l,
+                              const vg_map *gate, const vg_input *symbol)
 {
     const vg_sig *x = symbol ? NULL : vg_run_signals(r, l->z);
     const vg_sig *z2 = vg_run_r(r, l);
     uint32_t n2 = 0;
 
-    memset(s, 0, sizeof *s);
-    s->blob = r->model->blob;
-    s->z = vg_run_wide(r);
-    s->symbol = symbol;
+    if (gate != l->gate && gate->reads == gate[-1].reads)
+        return;
     switch (gate->reads) {
     case 'b':
         n2 = l->n_z - l->n_in;
         break;
-    case 'd':
-        s->own_h = z2;
-        break;
     case 'p':
     case 'q':
-        s->own_c = vg_run_c(r, l);
         n2 = l->n;
         break;
     case 's':
         z2 = vg_run_values(r) + l->rows;
         n2 = l->n;
         break;
-    default: /* x */
+    default: /* x, d */
         break;
     }
-    if (gate == l->gate || gate->reads != gate[-1].reads)
-        (void)widen(vg_run_wide(r), gate->bits, x, l->n_in, z2, n2);
+    (void)widen(vg_run_wide(r), gate->bits, x, l->n_in, z2, n2);
 }
 
-static VG_APART void read_readout(const vg_run *r, const vg_sig *h,
-                                  const vg_input *x, reading *s)
+/* What the readout reads, widened.  x null: it has no columns, or a symbol's.
+ */
+static VG_APART void put_readout(const vg_run *r, const vg_sig *h,
+                                 const vg_sig *x)
 {
     const vg_readout *out = vg_run_readout(r);
-    const uint32_t n_x = out->map.columns - out->n_h;
 
-    memset(s, 0, sizeof *s);
-    s->blob = r->model->blob;
-    s->z = vg_run_wide(r);
-    if (n_x && !x->x) {
-        s->symbol = x;
-        s->symbol_at = out->n_h;
-    }
-    (void)widen(vg_run_wide(r), out->map.bits, h, out->n_h, x->x,
-                x->x ? n_x : 0);
+    (void)widen(vg_run_wide(r), out->map.bits, h, out->n_h, x,
+                x ? out->map.columns - out->n_h : 0);
 }
 
-/* Kernels of many groups do not count clamps, so those with a row at a bound
- * are looked at again. */
 uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
                       const vg_input *x, const vg_sig *h, vg_sig *a)
 {
-    uint32_t clamped = 0, done;
-    reading s;
+    uint32_t done;
 
-    if (l)
-        read_gate(r, l, m, x, &s);
-    else
-        read_readout(r, h, x, &s);
-    done = many_groups(&s, m, a);
-    for (uint32_t row = m->counts ? 0 : done; row < m->rows;
-         row += vg_group_of(m))
-        if (row >= done || any_at_bound(a + row, vg_group_of(m)))
-            clamped += one_group(&s, m, row, a + row);
-    return clamped;
+    if (l) {
+        put_gate(r, l, m, x);
+    } else {
+        put_readout(r, h, x->x);
+        if (x->x || m->columns == vg_run_readout(r)->n_h)
+            x = NULL;
+    }
+    done = many_groups(r, m, x, a);
+    if (done == m->rows && !m->counts)
+        return 0;
+    return each_group(r, l, m, x, done, a);
 }
 
 /* a of n and m, rows apart, of sums of theirs. */
@@ -272,22 +270,20 @@ void vg_words_reset(const vg_run *r, const vg_layer *l, const vg_map *n,
 {
     vg_wide *z = vg_run_wide(r), *h;
     int64_t acc_n[4], acc_m[4];
-    reading s;
+    const uint8_t *blob = r->model->blob;
 
     h = widen(z, n->bits, symbol ? NULL : vg_run_signals(r, l->z), l->n_in,
               NULL, 0);
     (void)widen(h, n->bits, vg_run_r(r, l), l->n, NULL, 0);
-    memset(&s, 0, sizeof s);
-    s.blob = r->model->blob;
-    s.symbol = symbol;
     for (uint32_t row = 0; row < n->rows; row++) {
         const uint32_t k = row & (vg_group_of(n) - 1);
         if (!k) {
-            add_group(s.blob, n, z, row, acc_n);
-            add_column(&s, n, row, acc_n);
-            add_group(s.blob, n + 1, h, row, acc_m);
+            add_group(blob, n, z, row, acc_n);
+            if (VG_HAS_SYMBOLS)
+                add_column(r, l, n, symbol, row, acc_n);
+            add_group(blob, n + 1, h, row, acc_m);
         }
-        round_reset(acc_n[k], acc_m[k], group_exp(s.blob, n, row), n->rows,
+        round_reset(acc_n[k], acc_m[k], group_exp(blob, n, row), n->rows,
                     a + row);
     }
 }
