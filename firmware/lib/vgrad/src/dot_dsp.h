@@ -96,7 +96,7 @@ static inline void dot_dsp_w8(const int8_t *w0, const int8_t *w1,
     dot_c_w8(w0, w1, z, n, sum);
 }
 
-/* Maps that dot_dsp_map.h has no kernel for. */
+/* Maps that no kernel of dot_dsp_map.h takes. */
 static VG_APART void dot_dsp_any16(const dot_map *m, int16_t *a)
 {
     DOT_C_MAP(int16_t, 0, dot_dsp_w16)

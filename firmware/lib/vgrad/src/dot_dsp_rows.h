@@ -1,0 +1,108 @@
+/* dot_dsp_rows.h - the frame of kernels that take whole maps, two rows at a
+ * time, with the DSP extension.  They are naked, for the inner loops need all
+ * fourteen registers:
+ *
+ *     r0 z   r1-r7 data   r8, r9 and r10, r11 the two sums   r12, lr the rows
+ *
+ * On the stack, and between two pairs of rows in r0-r7 and r12:
+ *
+ *      0 z, its end                       28 shift, 32 - shift
+ *      8 bytes of a row                      or exps, arg_exp
+ *     12 b - scale a, and the scale, 2    36 where a row starts, and where it
+ *        or, for zeros instead of b, 0       goes on after odd columns
+ *     20 a, its even end                  44 its end
+ *                                         48 the next of arg_exps[], and the
+ *                                            bytes of a map's a
+ */
+#ifndef VG_DOT_DSP_ROWS_H
+#define VG_DOT_DSP_ROWS_H
+
+#include "dot_dsp.h"
+
+/* clang-format off */
+
+/* From dot_gates *r0 and a = r1 to all that does not depend on the weights'
+ * bits; r4 exps and r7 columns stay.  size: log2 of a weight's bytes. */
+#define DOT_DSP_ENTER(size)                                                    \
+    "push {r4-r11, lr}\n\t"                                                    \
+    "sub sp, #56\n\t"                                                          \
+    "ldm r0, {r2-r7}\n\t"                                                      \
+    "mov lr, r2\n\t"                                                           \
+    "adds r0, #29\n\t"                                                         \
+    "lsls r6, r6, #1\n\t"                                                      \
+    "strd r0, r6, [sp, #48]\n\t"                                               \
+    "add r6, r5, r7, lsl #1\n\t"                                               \
+    "strd r5, r6, [sp]\n\t"                                                    \
+    "movs r0, #2\n\t"                                                          \
+    "cbnz r3, 1f\n\t"                                                          \
+    "movs r0, #0\n\t"                                                          \
+    "adr.w r3, 7f\n"                                                           \
+    "1:\n\t"                                                                   \
+    "mls r3, r0, r1, r3\n\t"                                                   \
+    "lsl r2, r7, #" size "\n\t"                                                \
+    "strd r2, r3, [sp, #8]\n\t"                                                \
+    "strd r0, r1, [sp, #16]\n\t"
+
+/* Two rows, from their biases to their sums. */
+#define DOT_DSP_TWO_ROWS(odd, turn, at_end)                                    \
+    "ldm sp, {r0-r5}\n\t"                                                      \
+    "b.w 6f\n"                                                                 \
+    "2:\n\t"                                                                   \
+    "mla r6, r4, r5, r3\n\t"                                                   \
+    "ldrd r8, r10, [r6]\n\t"                                                   \
+    "asr r9, r8, #31\n\t"                                                      \
+    "asr r11, r10, #31\n\t"                                                    \
+    "mov r12, lr\n\t"                                                          \
+    "add lr, lr, r2\n\t"                                                       \
+    "ldr pc, [sp, #36]\n"                                                      \
+    odd                                                                        \
+    "4:\n\t" turn "5:\n\t"                                                     \
+    at_end "bne.w 4b\n\t"                                                      \
+    "ldm.w sp, {r0-r7, r12}\n\t"
+
+/* sat16 of a sum shifted to the right; left: 32 less that.  What LSRS shifts
+ * out last is carried. */
+#define DOT_DSP_ROUND(low, high, right, left)                                  \
+    "lsrs " low ", " low ", " right "\n\t"                                     \
+    "lsl " high ", " high ", " left "\n\t"                                     \
+    "adc " low ", " low ", " high "\n\t"                                       \
+    "ssat " low ", #16, " low "\n\t"                                           \
+    "strh " low ", [r5], #2\n\t"
+
+/* The next two.  After an even end the last one, with the one before it again;
+ * back: what else goes back a row.  Then the next map; given: what to do with
+ * its number in arg_exps[], r7. */
+#define DOT_DSP_LEAVE(back, given)                                             \
+    "str r5, [sp, #20]\n\t"                                                    \
+    "cmp r5, r6\n\t"                                                           \
+    "bne.w 2b\n\t"                                                             \
+    "ldr r6, [sp, #44]\n\t"                                                    \
+    "cmp r5, r6\n\t"                                                           \
+    "beq 6f\n\t"                                                               \
+    "subs r5, r5, #2\n\t"                                                      \
+    "strd r5, r6, [sp, #20]\n\t"                                               \
+    "sub lr, lr, r2\n\t" back                                                  \
+    "b.w 2b\n"                                                                 \
+    "6:\n\t"                                                                   \
+    "ldr r6, [sp, #48]\n\t"                                                    \
+    "ldrb r7, [r6], #1\n\t"                                                    \
+    "cmp r7, #255\n\t"                                                         \
+    "beq 9f\n\t"                                                               \
+    "str r6, [sp, #48]\n\t" given                                              \
+    "ldr r6, [sp, #52]\n\t"                                                    \
+    "adds r7, r5, r6\n\t"                                                      \
+    "str r7, [sp, #44]\n\t"                                                    \
+    "bic r6, r6, #2\n\t"                                                       \
+    "adds r6, r6, r5\n\t"                                                      \
+    "str r6, [sp, #24]\n\t"                                                    \
+    "b.w 2b\n"                                                                 \
+    "9:\n\t"                                                                   \
+    "add sp, #56\n\t"                                                          \
+    "pop {r4-r11, pc}\n\t"                                                     \
+    ".balign 4\n"                                                              \
+    "7:\n\t"                                                                   \
+    ".word 0, 0"
+
+/* clang-format on */
+
+#endif

@@ -1,0 +1,73 @@
+/* dot_dsp_rows16.h - whole maps of 16 bits, in the frame of dot_dsp_rows.h.
+ */
+#ifndef VG_DOT_DSP_ROWS16_H
+#define VG_DOT_DSP_ROWS16_H
+
+#include "dot_dsp_rows.h"
+
+/* clang-format off */
+
+/* Six columns of both rows, in nine instructions of four bytes, and the two or
+ * four that are left over. */
+#define DOT_DSP_16_THREE(low, high)                                            \
+    "smlald " low ", " high ", r5, r2\n\t"                                     \
+    "smlald " low ", " high ", r6, r3\n\t"                                     \
+    "smlald " low ", " high ", r7, r4\n\t"
+#define DOT_DSP_16_SIX                                                         \
+    "ldm.w r0!, {r2-r4}\n\t"                                                   \
+    "ldm.w r12!, {r5-r7}\n\t" DOT_DSP_16_THREE("r8", "r9")                     \
+    "ldm.w lr!, {r5-r7}\n\t" DOT_DSP_16_THREE("r10", "r11")
+#define DOT_DSP_16_ODD                                                         \
+    "8:\n\t"                                                                   \
+    "ldr r2, [r0], #4\n\t"                                                     \
+    "ldr r5, [r12], #4\n\t"                                                    \
+    "smlald r8, r9, r5, r2\n\t"                                                \
+    "ldr r5, [lr], #4\n\t"                                                     \
+    "smlald r10, r11, r5, r2\n\t"                                              \
+    "ldr pc, [sp, #40]\n"                                                      \
+    "3:\n\t"                                                                   \
+    "ldrd r2, r3, [r0], #8\n\t"                                                \
+    "ldrd r5, r6, [r12], #8\n\t"                                               \
+    "smlald r8, r9, r5, r2\n\t"                                                \
+    "smlald r8, r9, r6, r3\n\t"                                                \
+    "ldrd r5, r6, [lr], #8\n\t"                                                \
+    "smlald r10, r11, r5, r2\n\t"                                              \
+    "smlald r10, r11, r6, r3\n\t"                                              \
+    "ldr pc, [sp, #40]\n"
+
+/* arg_exps[] are shifts. */
+static VG_APART __attribute__((naked)) void
+dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
+               int16_t *a __attribute__((unused)))
+{
+    __asm__ volatile(DOT_DSP_ENTER("1")
+                     "lsrs r7, r7, #1\n\t"
+                     "movs r3, #3\n\t"
+                     "udiv r2, r7, r3\n\t"
+                     "mls r3, r2, r3, r7\n\t"
+                     "and r2, r2, #7\n\t"
+                     "adr.w r4, 5f + 1\n\t"
+                     "movs r5, #36\n\t"
+                     "mls r4, r5, r2, r4\n\t"
+                     "mov r5, r4\n\t"
+                     "cmp r3, #1\n\t"
+                     "it eq\n\t"
+                     "adreq.w r4, 8f + 1\n\t"
+                     "it hi\n\t"
+                     "adrhi.w r4, 3f + 1\n\t"
+                     "strd r4, r5, [sp, #36]\n\t"
+                     DOT_DSP_TWO_ROWS(DOT_DSP_16_ODD,
+                                      DOT_DSP_16_SIX DOT_DSP_16_SIX
+                                      DOT_DSP_16_SIX DOT_DSP_16_SIX
+                                      DOT_DSP_16_SIX DOT_DSP_16_SIX
+                                      DOT_DSP_16_SIX DOT_DSP_16_SIX,
+                                      "cmp r0, r1\n\t")
+                     DOT_DSP_ROUND("r8", "r9", "r7", "r12")
+                     DOT_DSP_ROUND("r10", "r11", "r7", "r12")
+                     DOT_DSP_LEAVE("", "rsb r8, r7, #32\n\t"
+                                       "strd r7, r8, [sp, #28]\n\t"));
+}
+
+/* clang-format on */
+
+#endif

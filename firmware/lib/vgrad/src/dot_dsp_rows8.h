@@ -1,0 +1,80 @@
+/* dot_dsp_rows8.h - whole maps of 8 bits, in the frame of dot_dsp_rows.h.
+ */
+#ifndef VG_DOT_DSP_ROWS8_H
+#define VG_DOT_DSP_ROWS8_H
+
+#include "dot_dsp_rows.h"
+
+/* clang-format off */
+
+/* SXTB16 takes bytes 0 and 2 of a word or, rotated, 1 and 3: z goes in such
+ * pairs, too, columns 0 2, 1 3, 4 6 and 5 7 in r6, r3, r2 and r5. */
+#define DOT_DSP_8_WORD(w, low, high, z0, z1)                                   \
+    "sxtb16 r1, " w "\n\t"                                                     \
+    "smlald " low ", " high ", r1, " z0 "\n\t"                                 \
+    "sxtb16 r1, " w ", ror #8\n\t"                                             \
+    "smlald " low ", " high ", r1, " z1 "\n\t"
+#define DOT_DSP_8_ROW(w, low, high)                                            \
+    "ldrd r4, r7, [" w "], #8\n\t"                                             \
+    DOT_DSP_8_WORD("r4", low, high, "r6", "r3")                                \
+    DOT_DSP_8_WORD("r7", low, high, "r2", "r5")
+#define DOT_DSP_8_FOUR                                                         \
+    "ldrd r2, r3, [r0], #8\n\t"                                                \
+    "pkhbt r6, r2, r3, lsl #16\n\t"                                            \
+    "pkhtb r3, r3, r2, asr #16\n\t"                                            \
+    "ldr r4, [r12], #4\n\t"                                                    \
+    DOT_DSP_8_WORD("r4", "r8", "r9", "r6", "r3")                               \
+    "ldr r4, [lr], #4\n\t"                                                     \
+    DOT_DSP_8_WORD("r4", "r10", "r11", "r6", "r3")
+#define DOT_DSP_8_EIGHT                                                        \
+    "ldm.w r0!, {r2-r5}\n\t"                                                   \
+    "pkhbt r6, r2, r3, lsl #16\n\t"                                            \
+    "pkhtb r3, r3, r2, asr #16\n\t"                                            \
+    "pkhbt r2, r4, r5, lsl #16\n\t"                                            \
+    "pkhtb r5, r5, r4, asr #16\n\t"                                            \
+    DOT_DSP_8_ROW("r12", "r8", "r9")                                           \
+    DOT_DSP_8_ROW("lr", "r10", "r11")
+#define DOT_DSP_8_ROUND(low, high)                                             \
+    "ldrb r0, [r7], #1\n\t"                                                    \
+    "sub r0, r0, r12\n\t"                                                      \
+    "rsb r1, r0, #32\n\t" DOT_DSP_ROUND(low, high, "r0", "r1")
+#define DOT_DSP_8_BACK                                                         \
+    "subs r7, #1\n\t"                                                          \
+    "str r7, [sp, #28]\n\t"
+
+/* A turn has up to four eights of 23 instructions, the first one what is left
+ * over. */
+static VG_APART __attribute__((naked)) void
+dot_dsp_rows8(const dot_gates *g __attribute__((unused)),
+              int16_t *a __attribute__((unused)))
+{
+    __asm__ volatile(DOT_DSP_ENTER("0")
+                     "str r4, [sp, #28]\n\t"
+                     "lsrs r2, r7, #3\n\t"
+                     "ittt ne\n\t"
+                     "subne r2, #1\n\t"
+                     "andne r2, #3\n\t"
+                     "addne r2, #1\n\t"
+                     "movs r1, #23 * 4\n\t"
+                     "adr.w r5, 5f + 1\n\t"
+                     "mls r5, r1, r2, r5\n\t"
+                     "mov r4, r5\n\t"
+                     "lsls r7, #29\n\t"
+                     "it mi\n\t"
+                     "adrmi.w r4, 3f + 1\n\t"
+                     "strd r4, r5, [sp, #36]\n\t"
+                     DOT_DSP_TWO_ROWS("3:\n\t" DOT_DSP_8_FOUR
+                                      "ldr pc, [sp, #40]\n",
+                                      DOT_DSP_8_EIGHT DOT_DSP_8_EIGHT
+                                      DOT_DSP_8_EIGHT DOT_DSP_8_EIGHT,
+                                      "ldr r2, [sp, #4]\n\tcmp r0, r2\n\t")
+                     DOT_DSP_8_ROUND("r8", "r9")
+                     DOT_DSP_8_ROUND("r10", "r11")
+                     "str r7, [sp, #28]\n\t"
+                     "ldrd r0, r1, [sp]\n\t"
+                     DOT_DSP_LEAVE(DOT_DSP_8_BACK, "str r7, [sp, #32]\n\t"));
+}
+
+/* clang-format on */
+
+#endif
