@@ -25,7 +25,7 @@ KERNELS = {
     "neon": ("aarch64",),
 }
 FLAGS = {"avx2": ("-mavx2", "-mbmi2")}
-HEADERS = {"dsp": "dot_dsp_map.h", "m0": "dot_m0_rows.h"}
+HEADERS = {"dsp": "dot_dsp_map.h", "mul": "dot_mul_map.h", "m0": "dot_m0_rows.h"}
 CODE = """\
 #include "{1}"
 /* what has no two rows of its own */
@@ -55,8 +55,8 @@ void maps8(dot_gates *g, int16_t *a);
 
 void maps16(dot_gates *g, int16_t *a)
 {{
-#ifdef VG_DOT_DSP_MAP_H
-    dot_dsp_gates16(g, a);
+#ifdef VG_DOT_THUMB2_ROWS_H
+    dot_{0}_gates16(g, a);
 #else
     DOT_C_GATES(int16_t, 0, dot_{0}_map16)
 #endif
@@ -64,8 +64,8 @@ void maps16(dot_gates *g, int16_t *a)
 
 void maps8(dot_gates *g, int16_t *a)
 {{
-#ifdef VG_DOT_DSP_MAP_H
-    dot_dsp_gates8(g, a);
+#ifdef VG_DOT_THUMB2_ROWS_H
+    dot_{0}_gates8(g, a);
 #else
     DOT_C_GATES(int8_t, 1, dot_{0}_map8)
 #endif

@@ -20,11 +20,11 @@
 #define DOT_GATES16 dot_dsp_gates16
 #define DOT_GATES8 dot_dsp_gates8
 #elif defined(__thumb2__) && !defined(VG_PORTABLE)
-#include "dot_mul.h"
+#include "dot_mul_map.h"
 #define DOT_W16 dot_mul_w16
 #define DOT_W8 dot_mul_w8
-#define DOT_MAP16 dot_mul_map16
-#define DOT_MAP8 dot_mul_map8
+#define DOT_GATES16 dot_mul_gates16
+#define DOT_GATES8 dot_mul_gates8
 #elif defined(__AVX2__) && !defined(VG_PORTABLE)
 #include "dot_avx2.h"
 #define DOT_W16 dot_sse_w16

@@ -1,9 +1,10 @@
-/* dot_dsp_rows16.h - whole maps of 16 bits, in the frame of dot_dsp_rows.h.
+/* dot_dsp_rows16.h - whole maps of 16 bits, in the frame of dot_thumb2_rows.h.
  */
 #ifndef VG_DOT_DSP_ROWS16_H
 #define VG_DOT_DSP_ROWS16_H
 
-#include "dot_dsp_rows.h"
+#include "dot_dsp.h"
+#include "dot_thumb2_rows.h"
 
 /* clang-format off */
 
@@ -40,7 +41,7 @@ static VG_APART __attribute__((naked)) void
 dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
                int16_t *a __attribute__((unused)))
 {
-    __asm__ volatile(DOT_DSP_ENTER("1")
+    __asm__ volatile(DOT_THUMB2_ENTER("1")
                      "lsrs r7, r7, #1\n\t"
                      "movs r3, #3\n\t"
                      "udiv r2, r7, r3\n\t"
@@ -56,16 +57,15 @@ dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
                      "it hi\n\t"
                      "adrhi.w r4, 3f + 1\n\t"
                      "strd r4, r5, [sp, #36]\n\t"
-                     DOT_DSP_TWO_ROWS(DOT_DSP_16_ODD,
+                     DOT_THUMB2_TWO_ROWS(DOT_DSP_16_ODD,
                                       DOT_DSP_16_SIX DOT_DSP_16_SIX
                                       DOT_DSP_16_SIX DOT_DSP_16_SIX
                                       DOT_DSP_16_SIX DOT_DSP_16_SIX
                                       DOT_DSP_16_SIX DOT_DSP_16_SIX,
                                       "cmp r0, r1\n\t")
-                     DOT_DSP_ROUND("r8", "r9", "r7", "r12")
-                     DOT_DSP_ROUND("r10", "r11", "r7", "r12")
-                     DOT_DSP_LEAVE("", "rsb r8, r7, #32\n\t"
-                                       "strd r7, r8, [sp, #28]\n\t"));
+                     DOT_THUMB2_ROUND("r8", "r9", "r7", "r12")
+                     DOT_THUMB2_ROUND("r10", "r11", "r7", "r12")
+                     DOT_THUMB2_LEAVE("", DOT_THUMB2_SHIFT16));
 }
 
 /* clang-format on */

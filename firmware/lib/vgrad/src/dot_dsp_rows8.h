@@ -1,9 +1,10 @@
-/* dot_dsp_rows8.h - whole maps of 8 bits, in the frame of dot_dsp_rows.h.
+/* dot_dsp_rows8.h - whole maps of 8 bits, in the frame of dot_thumb2_rows.h.
  */
 #ifndef VG_DOT_DSP_ROWS8_H
 #define VG_DOT_DSP_ROWS8_H
 
-#include "dot_dsp_rows.h"
+#include "dot_dsp.h"
+#include "dot_thumb2_rows.h"
 
 /* clang-format off */
 
@@ -34,21 +35,13 @@
     "pkhtb r5, r5, r4, asr #16\n\t"                                            \
     DOT_DSP_8_ROW("r12", "r8", "r9")                                           \
     DOT_DSP_8_ROW("lr", "r10", "r11")
-#define DOT_DSP_8_ROUND(low, high)                                             \
-    "ldrb r0, [r7], #1\n\t"                                                    \
-    "sub r0, r0, r12\n\t"                                                      \
-    "rsb r1, r0, #32\n\t" DOT_DSP_ROUND(low, high, "r0", "r1")
-#define DOT_DSP_8_BACK                                                         \
-    "subs r7, #1\n\t"                                                          \
-    "str r7, [sp, #28]\n\t"
-
 /* A turn has up to four eights of 23 instructions, the first one what is left
  * over. */
 static VG_APART __attribute__((naked)) void
 dot_dsp_rows8(const dot_gates *g __attribute__((unused)),
               int16_t *a __attribute__((unused)))
 {
-    __asm__ volatile(DOT_DSP_ENTER("0")
+    __asm__ volatile(DOT_THUMB2_ENTER("0")
                      "str r4, [sp, #28]\n\t"
                      "lsrs r2, r7, #3\n\t"
                      "ittt ne\n\t"
@@ -63,16 +56,15 @@ dot_dsp_rows8(const dot_gates *g __attribute__((unused)),
                      "it mi\n\t"
                      "adrmi.w r4, 3f + 1\n\t"
                      "strd r4, r5, [sp, #36]\n\t"
-                     DOT_DSP_TWO_ROWS("3:\n\t" DOT_DSP_8_FOUR
+                     DOT_THUMB2_TWO_ROWS("3:\n\t" DOT_DSP_8_FOUR
                                       "ldr pc, [sp, #40]\n",
                                       DOT_DSP_8_EIGHT DOT_DSP_8_EIGHT
                                       DOT_DSP_8_EIGHT DOT_DSP_8_EIGHT,
                                       "ldr r2, [sp, #4]\n\tcmp r0, r2\n\t")
-                     DOT_DSP_8_ROUND("r8", "r9")
-                     DOT_DSP_8_ROUND("r10", "r11")
-                     "str r7, [sp, #28]\n\t"
-                     "ldrd r0, r1, [sp]\n\t"
-                     DOT_DSP_LEAVE(DOT_DSP_8_BACK, "str r7, [sp, #32]\n\t"));
+                     DOT_THUMB2_ROUND8("r8", "r9")
+                     DOT_THUMB2_ROUND8("r10", "r11")
+                     DOT_THUMB2_AGAIN8
+                     DOT_THUMB2_LEAVE(DOT_THUMB2_BACK8, DOT_THUMB2_EXP8));
 }
 
 /* clang-format on */

@@ -1,5 +1,5 @@
-/* dot_dsp_rows.h - the frame of kernels that take whole maps, two rows at a
- * time, with the DSP extension.  They are naked, for the inner loops need all
+/* dot_thumb2_rows.h - the frame of kernels that take whole maps, two rows at
+ * a time, on Thumb-2.  They are naked, for the inner loops need all
  * fourteen registers:
  *
  *     r0 z   r1-r7 data   r8, r9 and r10, r11 the two sums   r12, lr the rows
@@ -14,16 +14,16 @@
  *                                         48 the next of arg_exps[], and the
  *                                            bytes of a map's a
  */
-#ifndef VG_DOT_DSP_ROWS_H
-#define VG_DOT_DSP_ROWS_H
+#ifndef VG_DOT_THUMB2_ROWS_H
+#define VG_DOT_THUMB2_ROWS_H
 
-#include "dot_dsp.h"
+#include "dot_c.h"
 
 /* clang-format off */
 
 /* From dot_gates *r0 and a = r1 to all that does not depend on the weights'
  * bits; r4 exps and r7 columns stay.  size: log2 of a weight's bytes. */
-#define DOT_DSP_ENTER(size)                                                    \
+#define DOT_THUMB2_ENTER(size)                                                 \
     "push {r4-r11, lr}\n\t"                                                    \
     "sub sp, #56\n\t"                                                          \
     "ldm r0, {r2-r7}\n\t"                                                      \
@@ -44,7 +44,7 @@
     "strd r0, r1, [sp, #16]\n\t"
 
 /* Two rows, from their biases to their sums. */
-#define DOT_DSP_TWO_ROWS(odd, turn, at_end)                                    \
+#define DOT_THUMB2_TWO_ROWS(odd, turn, at_end)                                 \
     "ldm sp, {r0-r5}\n\t"                                                      \
     "b.w 6f\n"                                                                 \
     "2:\n\t"                                                                   \
@@ -62,17 +62,29 @@
 
 /* sat16 of a sum shifted to the right; left: 32 less that.  What LSRS shifts
  * out last is carried. */
-#define DOT_DSP_ROUND(low, high, right, left)                                  \
+#define DOT_THUMB2_ROUND(low, high, right, left)                               \
     "lsrs " low ", " low ", " right "\n\t"                                     \
     "lsl " high ", " high ", " left "\n\t"                                     \
     "adc " low ", " low ", " high "\n\t"                                       \
     "ssat " low ", #16, " low "\n\t"                                           \
     "strh " low ", [r5], #2\n\t"
 
+/* The same of a row of 8 bits, whose exponent is at r7, arg_exp in r12. */
+#define DOT_THUMB2_ROUND8(low, high)                                           \
+    "ldrb r0, [r7], #1\n\t"                                                    \
+    "sub r0, r0, r12\n\t"                                                      \
+    "rsb r1, r0, #32\n\t" DOT_THUMB2_ROUND(low, high, "r0", "r1")
+#define DOT_THUMB2_AGAIN8                                                      \
+    "str r7, [sp, #28]\n\t"                                                    \
+    "ldrd r0, r1, [sp]\n\t"
+#define DOT_THUMB2_BACK8                                                       \
+    "subs r7, #1\n\t"                                                          \
+    "str r7, [sp, #28]\n\t"
+
 /* The next two.  After an even end the last one, with the one before it again;
  * back: what else goes back a row.  Then the next map; given: what to do with
  * its number in arg_exps[], r7. */
-#define DOT_DSP_LEAVE(back, given)                                             \
+#define DOT_THUMB2_LEAVE(back, given)                                          \
     "str r5, [sp, #20]\n\t"                                                    \
     "cmp r5, r6\n\t"                                                           \
     "bne.w 2b\n\t"                                                             \
@@ -103,6 +115,51 @@
     "7:\n\t"                                                                   \
     ".word 0, 0"
 
+/* For LEAVE, of 16 bits: the shift; of 8 bits: arg_exp. */
+#define DOT_THUMB2_SHIFT16                                                     \
+    "rsb r8, r7, #32\n\t"                                                      \
+    "strd r7, r8, [sp, #28]\n\t"
+#define DOT_THUMB2_EXP8 "str r7, [sp, #32]\n\t"
+
 /* clang-format on */
+
+/* arg_exps[] from exponents to shifts, or back.  Returns whether what is
+ * rounded leaves 32 bits, for |b| <= 2 2^30 and |w z| < 2^30. */
+static VG_APART int dot_thumb2_shifts(dot_gates *g)
+{
+    int fit = 1;
+
+    for (uint32_t k = 0; k < g->n; k++) {
+        const int32_t shift = g->map.exps[k] - g->arg_exps[k];
+        g->arg_exps[k] = (uint8_t)shift;
+        if ((g->map.stride + 2) >> shift > 1)
+            fit = 0;
+    }
+    return fit;
+}
+
+/* By the kernel if it takes them, else by the other function.  One row alone
+ * has no second one. */
+#define DOT_THUMB2_GATES16(kernel, other, g, a)                                \
+    do {                                                                       \
+        if (dot_thumb2_shifts(g) && (g)->map.rows > 1) {                       \
+            (g)->arg_exps[(g)->n] = 255;                                       \
+            kernel(g, a);                                                      \
+        } else {                                                               \
+            (void)dot_thumb2_shifts(g);                                        \
+            other(g, a);                                                       \
+        }                                                                      \
+    } while (0)
+
+/* |w z| <= 2^22 and every shift is at least 1, as above. */
+#define DOT_THUMB2_GATES8(kernel, other, g, a)                                 \
+    do {                                                                       \
+        if ((g)->map.stride <= 512 && (g)->map.rows > 1) {                     \
+            (g)->arg_exps[(g)->n] = 255;                                       \
+            kernel(g, a);                                                      \
+        } else {                                                               \
+            other(g, a);                                                       \
+        }                                                                      \
+    } while (0)
 
 #endif
