@@ -34,10 +34,9 @@ PROGRAMS = {"run": RUNS, "learn": LEARNS}
 STEPS = {"run": ("vg_run_step",), "learn": ("vg_train_step", "vg_train_end")}
 OPTIMIZATIONS = ("-O2", "-Os")
 TABLES = {"full": (), "small": ("-DVG_SMALL_TABLES",)}
-BUILT = {
-    "all": (),
-    "lstm": ("-DVG_CELLS=16", "-DVG_METHODS=1", "-DVG_RULES=1"),  # TBPTT, SGD
-}
+_LSTM = ("-DVG_CELLS=16", "-DVG_METHODS=1", "-DVG_RULES=1")  # TBPTT, SGD
+_LEAST = ("-DVG_WEIGHTS=16", "-DVG_LAYOUTS=1", "-DVG_OUTPUTS=1", "-DVG_INPUTS=1")
+BUILT = {"all": (), "lstm": _LSTM, "least": (*_LSTM, *_LEAST)}
 FIGURES = "sizes.json"
 COMMAND = ".venv/bin/python tools/sizes.py -o docs/results"
 
@@ -162,8 +161,10 @@ def page(found: dict[str, Any]) -> str:
             f"{', '.join(f'`{c}`' for c in LEARNS[len(RUNS) :])}, which bring both "
             "methods. Built with *all*, every cell, method and rule is in: which one "
             f"runs is in the blob. Built for *lstm* with `{' '.join(BUILT['lstm'])}` "
-            "there are that cell, TBPTT and SGD alone. A program that only runs links "
-            "nothing of learning (`tests/test_sizes.py`).",
+            "there are that cell, TBPTT and SGD alone, and for *least* with "
+            f"`{' '.join(_LEAST)}` beside, 16-bit weights in rows, a linear readout "
+            "and inputs that are no symbols. A program that only runs links nothing "
+            "of learning (`tests/test_sizes.py`).",
             "",
             "Stack is the deepest way through the call graph, by `-fstack-usage` and "
             "the linked program: of a step, and of all the calls, where opening a "

@@ -98,8 +98,8 @@ dot_m0_rows8(DOT_M0_IS(const int8_t *, w), DOT_M0_IS(const int16_t *, z),
 }
 /* clang-format on */
 
-static inline void dot_m0_some16(const dot_map *m, uint32_t first, uint32_t end,
-                                 int16_t *a)
+static VG_APART void dot_m0_some16(const dot_map *m, uint32_t first,
+                                   uint32_t end, int16_t *a)
 {
     const int16_t *w = (const int16_t *)m->w + first * m->stride, *z = m->z;
 
@@ -108,8 +108,8 @@ static inline void dot_m0_some16(const dot_map *m, uint32_t first, uint32_t end,
                   2 * m->stride);
 }
 
-static inline void dot_m0_some8(const dot_map *m, uint32_t first, uint32_t end,
-                                int16_t *a)
+static VG_APART void dot_m0_some8(const dot_map *m, uint32_t first,
+                                  uint32_t end, int16_t *a)
 {
     const int8_t *w = (const int8_t *)m->w + first * m->stride;
     const int16_t *z = m->z;
@@ -117,6 +117,17 @@ static inline void dot_m0_some8(const dot_map *m, uint32_t first, uint32_t end,
     dot_m0_rows8(w, z, z + m->stride, m->b ? m->b + first : dot_m0_none,
                  a + first, a + end, m->b ? 8 : 0, m->exps + first, m->arg_exp,
                  m->stride);
+}
+
+/* Maps that no kernel takes. */
+static VG_APART void dot_m0_any16(const dot_map *m, int16_t *a)
+{
+    dot_c_map16(m, a);
+}
+
+static VG_APART void dot_m0_any8(const dot_map *m, int16_t *a)
+{
+    dot_c_map8(m, a);
 }
 
 /* An odd last row goes with the one before, again. */
@@ -155,7 +166,7 @@ static inline void dot_m0_map16(const dot_map *m, int16_t *a)
     if (m->rows < 2 || !m->stride ||
         (m->stride + 2) >> (m->exps[0] - m->arg_exp) > 1 ||
         dot_m0_lowest(m->z, (const int16_t *)m->z + m->stride))
-        dot_c_map16(m, a);
+        dot_m0_any16(m, a);
     else
         DOT_M0_MAP(dot_m0_some16, m, a);
 }
@@ -165,7 +176,7 @@ static inline void dot_m0_map16(const dot_map *m, int16_t *a)
 static inline void dot_m0_map8(const dot_map *m, int16_t *a)
 {
     if (m->rows < 2 || !m->stride || m->stride >= 512)
-        dot_c_map8(m, a);
+        dot_m0_any8(m, a);
     else
         DOT_M0_MAP(dot_m0_some8, m, a);
 }

@@ -5,7 +5,6 @@
 #define VG_DOT_TIME_AVX2_H
 
 #include <immintrin.h>
-#include <string.h>
 
 #include "dot_time_piece.h"
 
@@ -40,12 +39,15 @@ static inline void dot_time_avx2_group(__m256i low, __m256i high,
                                        uint32_t n, int exp, int32_t *g)
 {
     const __m256i half = _mm256_set1_epi32(1 << (exp - 1));
+    const __m256i there =
+        _mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)n),
+                           _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     __m256i sum = _mm256_add_epi32(dot_time_avx2_eight(low, z, apart, n), half);
 
     sum = _mm256_add_epi32(dot_time_avx2_eight(high, z, apart, n),
                            _mm256_srai_epi32(sum, DOT_HALF));
     sum = _mm256_sra_epi32(sum, _mm_cvtsi32_si128(exp - DOT_HALF));
-    memcpy(g, &sum, n * sizeof *g);
+    _mm256_maskstore_epi32(g, there, sum);
 }
 
 /* All columns of a row of 16 steps whose errors fit (dot_piece_fits). */
