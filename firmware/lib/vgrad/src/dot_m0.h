@@ -6,6 +6,7 @@
 #define VG_DOT_M0_H
 
 #include "dot_c.h"
+#include "m0_frame.h"
 
 /* On the stack: what was pushed, then the arguments from the fifth on. */
 #define DOT_M0_Z "[sp]"
@@ -20,25 +21,14 @@
 /* clang-format off */
 
 #define DOT_M0_BEGIN                                                           \
-    ".syntax unified\n\t"                                                      \
-    "push {r4-r7, lr}\n\t"                                                     \
-    "mov r4, r8\n\t"                                                           \
-    "mov r5, r9\n\t"                                                           \
-    "mov r6, r10\n\t"                                                          \
-    "mov r7, r11\n\t"                                                          \
-    "push {r4-r7}\n\t"                                                         \
+    M0_ENTER                                                                   \
     "push {r1, r3}\n\t"                                                        \
     "mov r12, r2\n"                                                            \
     "1:\n\t"                                                                   \
     "ldr r1, " DOT_M0_Z "\n\t"
 #define DOT_M0_END                                                             \
     "add sp, #8\n\t"                                                           \
-    "pop {r4-r7}\n\t"                                                          \
-    "mov r8, r4\n\t"                                                           \
-    "mov r9, r5\n\t"                                                           \
-    "mov r10, r6\n\t"                                                          \
-    "mov r11, r7\n\t"                                                          \
-    "pop {r4-r7, pc}"
+    M0_LEAVE
 
 /* sat16 of the 64 bits in sum and high, rounded by shift: what LSRS shifts out
  * last is carried.  rest: 32 - shift. */
@@ -151,6 +141,6 @@
 
 #define DOT_M0_IS(type, name) type name __attribute__((unused))
 
-static const int32_t dot_m0_none[4] = {0, 0, 0, 0};
+    static const int32_t dot_m0_none[4] = {0, 0, 0, 0};
 
 #endif

@@ -6,6 +6,8 @@
 #ifndef VG_DOT_ROWS_M0_H
 #define VG_DOT_ROWS_M0_H
 
+#include "m0_frame.h"
+
 enum { DOT_ROWS_PIECE = 64, DOT_ROWS_LOW = 10 };
 
 /* One row.
@@ -56,33 +58,21 @@ dot_rows_m0_piece(DOT_ROWS_IS(const int16_t *, w),
                   DOT_ROWS_IS(const int32_t *, end),
                   DOT_ROWS_IS(uint32_t, step), DOT_ROWS_IS(int64_t *, sum))
 {
-    __asm__ volatile(".syntax unified\n\t"
-                     "push {r4-r7, lr}\n\t"
-                     "mov r4, r8\n\t"
-                     "mov r5, r9\n\t"
-                     "mov r6, r10\n\t"
-                     "mov r7, r11\n\t"
-                     "push {r4-r7}\n\t"
-                     "ldr r7, [sp, #36]\n\t"
-                     "mov r12, r3\n\t"
-                     "mov lr, r2\n\t"
-                     "movs r3, #0\n\t"
-                     "mov r8, r3\n\t"
-                     "mov r9, r3\n\t"
-                     "mov r10, r3\n\t"
-                     "mov r11, r3\n\t"
-                     "subs r2, r1\n\t"
-                     "lsls r2, #29\n\t"
-                     "bpl 2f\n\t" DOT_ROWS_ROW "b 2f\n"
-                     "1:\n\t" DOT_ROWS_ROW DOT_ROWS_ROW "2:\n\t"
-                     "cmp r1, lr\n\t"
-                     "bne 1b\n\t" DOT_ROWS_ADD("r8", "r9")
-                         DOT_ROWS_ADD("r10", "r11") "pop {r4-r7}\n\t"
-                                                    "mov r8, r4\n\t"
-                                                    "mov r9, r5\n\t"
-                                                    "mov r10, r6\n\t"
-                                                    "mov r11, r7\n\t"
-                                                    "pop {r4-r7, pc}");
+    __asm__ volatile(M0_ENTER "ldr r7, [sp, #36]\n\t"
+                              "mov r12, r3\n\t"
+                              "mov lr, r2\n\t"
+                              "movs r3, #0\n\t"
+                              "mov r8, r3\n\t"
+                              "mov r9, r3\n\t"
+                              "mov r10, r3\n\t"
+                              "mov r11, r3\n\t"
+                              "subs r2, r1\n\t"
+                              "lsls r2, #29\n\t"
+                              "bpl 2f\n\t" DOT_ROWS_ROW "b 2f\n"
+                              "1:\n\t" DOT_ROWS_ROW DOT_ROWS_ROW "2:\n\t"
+                              "cmp r1, lr\n\t"
+                              "bne 1b\n\t" DOT_ROWS_ADD("r8", "r9")
+                                  DOT_ROWS_ADD("r10", "r11") M0_LEAVE);
 }
 
 static inline int dot_rows_m0_fit(const dot_rows *r)

@@ -14,6 +14,7 @@
 
 #include "dot_time_c.h"
 #include "fx.h"
+#include "m0_frame.h"
 
 /* clang-format off */
 
@@ -38,13 +39,7 @@ static VG_APART __attribute__((naked)) void
 dot_time_row_m0(const dot_row *r __attribute__((unused)))
 {
     __asm__ volatile(
-        ".syntax unified\n\t"
-        "push {r4-r7, lr}\n\t"
-        "mov r4, r8\n\t"
-        "mov r5, r9\n\t"
-        "mov r6, r10\n\t"
-        "mov r7, r11\n\t"
-        "push {r4-r7}\n\t"
+        M0_ENTER
         "sub sp, #140\n\t"
         "ldmia r0!, {r1-r7}\n\t"
         "mov r12, r5\n\t"
@@ -99,12 +94,7 @@ dot_time_row_m0(const dot_row *r __attribute__((unused)))
         "cmp r7, r11\n\t"
         "bne 2b\n\t"
         "add sp, #140\n\t"
-        "pop {r4-r7}\n\t"
-        "mov r8, r4\n\t"
-        "mov r9, r5\n\t"
-        "mov r10, r6\n\t"
-        "mov r11, r7\n\t"
-        "pop {r4-r7, pc}");
+        M0_LEAVE);
 }
 
 /* clang-format on */

@@ -7,6 +7,7 @@
 #ifndef VG_SGD_M0_H
 #define VG_SGD_M0_H
 
+#include "m0_frame.h"
 #include "sgd_c.h"
 
 /* A scaling, `by` in halves. */
@@ -71,42 +72,30 @@ sgd_m0_some(SGD_M0_IS(const sgd_m0_numbers *, s), SGD_M0_IS(vg_sig *, hi),
             SGD_M0_IS(int16_t *, lo), SGD_M0_IS(int32_t *, g),
             SGD_M0_IS(const int32_t *, end))
 {
-    __asm__ volatile(
-        ".syntax unified\n\t"
-        "push {r4-r7, lr}\n\t"
-        "mov r4, r8\n\t"
-        "mov r5, r9\n\t"
-        "mov r6, r10\n\t"
-        "mov r7, r11\n\t"
-        "push {r4-r7}\n\t"
-        "ldr r4, [sp, #36]\n\t"
-        "mov r11, r4\n\t"
-        "movs r4, #0xBF\n\t"
-        "lsls r4, #24\n\t"
-        "mov r10, r4\n\t"
-        "lsrs r4, #1\n\t"
-        "movs r5, #1\n\t"
-        "lsls r5, #15\n\t"
-        "adds r5, r4\n\t"
-        "mov r9, r5\n\t"
-        "lsrs r4, #16\n\t"
-        "negs r4, r4\n\t"
-        "mov r8, r4\n\t"
-        "ldr r4, [r0, #20]\n\t"
-        "cmp r4, #0\n\t"
-        "beq 2f\n"
-        "1:\n\t" SGD_M0_ONE(SGD_M0_SCALE(
-            "12", "16", "20")) "bne 1b\n\t"
-                               "b 3f\n"
-                               "2:\n\t" SGD_M0_ONE("") "bne 2b\n"
-                                                       "3:\n\t"
-                                                       "mov r0, r3\n\t"
-                                                       "pop {r4-r7}\n\t"
-                                                       "mov r8, r4\n\t"
-                                                       "mov r9, r5\n\t"
-                                                       "mov r10, r6\n\t"
-                                                       "mov r11, r7\n\t"
-                                                       "pop {r4-r7, pc}");
+    __asm__ volatile(M0_ENTER
+                     "ldr r4, [sp, #36]\n\t"
+                     "mov r11, r4\n\t"
+                     "movs r4, #0xBF\n\t"
+                     "lsls r4, #24\n\t"
+                     "mov r10, r4\n\t"
+                     "lsrs r4, #1\n\t"
+                     "movs r5, #1\n\t"
+                     "lsls r5, #15\n\t"
+                     "adds r5, r4\n\t"
+                     "mov r9, r5\n\t"
+                     "lsrs r4, #16\n\t"
+                     "negs r4, r4\n\t"
+                     "mov r8, r4\n\t"
+                     "ldr r4, [r0, #20]\n\t"
+                     "cmp r4, #0\n\t"
+                     "beq 2f\n"
+                     "1:\n\t" SGD_M0_ONE(SGD_M0_SCALE(
+                         "12", "16", "20")) "bne 1b\n\t"
+                                            "b 3f\n"
+                                            "2:\n\t" SGD_M0_ONE(
+                                                "") "bne 2b\n"
+                                                    "3:\n\t"
+                                                    "mov r0, r3\n\t" M0_LEAVE);
 }
 
 static inline sgd_m0_scaling sgd_m0_halves(const vg_scaling *s)
