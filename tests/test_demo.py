@@ -224,7 +224,7 @@ def test_flash_for_running_is_of_objects_that_need_no_other(tmp_path):
     learn = {
         name
         for name, path in sources.items()
-        if re.search(r'#include "(train|tape|update)\.h"', path.read_text())
+        if re.search(r'#include "(train|tape|update|sgd)\.h"', path.read_text())
     }
     assert RUNNING | learn | {"slots"} == set(sources)
     assert not RUNNING & learn

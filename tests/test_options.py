@@ -34,6 +34,7 @@ MASKS = re.findall(
 HAS = {  # what a cell of the table has, so that a build of it must have it, too
     "C": lambda row: row.carry == "c",
     "H": lambda row: row.carry == "h",
+    "PLAIN_LSTM": lambda row: set(row.gates) == set("ifgo") and set(row.reads) == {"b"},
     "FIELDS": lambda row: row.free_fields,
     "OWN": lambda row: set(row.reads) & set("dpq"),
     "PIECES": lambda row: set(row.reads) & set("dpqs"),

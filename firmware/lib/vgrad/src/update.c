@@ -125,13 +125,14 @@ static void update_spans(vg_updating *u, const vg_gate *g, const vg_span *s,
 
 /* ---- an update ------------------------------------------------------ */
 
-/* The last of the spans from s on whose weights move alike. */
+/* The last of the spans from s on whose weights move alike, all of them. */
 static const vg_span *last_alike(const vg_updating *u, const vg_gate *g,
                                  const vg_span *s)
 {
     const vg_span *const last = g->span + g->n_spans - 1;
 
-    while (s < last && s->reads != VG_READS_SYMBOL && s[1].part != VG_BIAS &&
+    while (s < last && s->reads != VG_READS_SYMBOL &&
+           s[1].reads != VG_READS_SYMBOL && s[1].part != VG_BIAS &&
            s[1].exp == s->exp && vg_rate_of(u->t, g, s[1].part) == u->rate)
         s++;
     return s;
