@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from random_models import random_qmodel
 from pyvgrad import cli
 from pyvgrad.blob import pack, parse
 from pyvgrad.host_learning import learning_ways
+from pyvgrad.host_page import page
 from pyvgrad.host_running import LENGTH, STREAM, running_ways
 from pyvgrad.host_times import host_times
 from pyvgrad.icount import bench_blob
@@ -153,3 +155,9 @@ def test_the_lab_writes_a_page_of_every_way(pyvgrad, tmp_path):
     for row in found["rows"]:
         for way, ns in row["ns"].items():
             assert f" | {ns:,.0f} ({row['ratios'][way]:.2f}) |" in page, way
+
+
+def test_the_recorded_page_is_made_of_the_recorded_figures():
+    folder = Path(__file__).parents[1] / "docs" / "results"
+    figures = json.loads((folder / "host.json").read_text("utf-8"))
+    assert (folder / "host.md").read_text("utf-8") == page(figures)
