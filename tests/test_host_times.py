@@ -1,6 +1,7 @@
 """What is timed on the host is the same model in every way; no time is asserted."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from random_models import random_qmodel
 
-from pyvgrad import cli
+from pyvgrad import cli, plain_c
 from pyvgrad.blob import pack, parse
 from pyvgrad.host_learning import learning_ways
 from pyvgrad.host_page import page
@@ -161,3 +162,17 @@ def test_the_recorded_page_is_made_of_the_recorded_figures():
     folder = Path(__file__).parents[1] / "docs" / "results"
     figures = json.loads((folder / "host.json").read_text("utf-8"))
     assert (folder / "host.md").read_text("utf-8") == page(figures)
+
+
+@pytest.mark.skipif(not plain_c.available(), reason="needs a C compiler")
+def test_fast_maths_leave_the_process_its_small_numbers():
+    lines = [
+        "import numpy as np",
+        "from pyvgrad.plain_c import PlainLstm",
+        "ones = np.ones((2, 4), np.float32)",
+        "PlainLstm(ones, ones[0], fast=True).run(ones[:, :1])",
+        "print(np.finfo(float).smallest_normal / 2 > 0)",
+    ]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert said.stdout == "True\n"
