@@ -141,6 +141,6 @@
 
 #define DOT_M0_IS(type, name) type name __attribute__((unused))
 
-    static const int32_t dot_m0_none[4] = {0, 0, 0, 0};
+static const int32_t dot_m0_none[4] = {0, 0, 0, 0};
 
 #endif
