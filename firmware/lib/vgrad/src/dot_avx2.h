@@ -136,11 +136,12 @@ static inline __m256i dot_avx2_part8(const int8_t *w, size_t stride,
 
 #define DOT_AVX2_FOUR(type, each, part, most)                                  \
     const type *w = m->w;                                                      \
+    const int16_t *z = m->z;                                                   \
     __m256i sum = _mm256_setzero_si256();                                      \
     for (uint32_t j = 0; j < m->stride; j += most) {                           \
         const uint32_t n = m->stride - j;                                      \
         sum = _mm256_add_epi64(                                                \
-            sum, part(w + j, m->stride, m->z + j, n < most ? n : most));       \
+            sum, part(w + j, m->stride, z + j, n < most ? n : most));          \
     }                                                                          \
     dot_avx2_round(sum, m, each, a);
 
@@ -156,11 +157,7 @@ static inline void dot_avx2_four8(const dot_map *m, int16_t *a)
 
 static inline void dot_avx2_map16(const dot_map *m, int16_t *a)
 {
-    if (dot_sse_lowest(m->z, m->stride)) {
-        dot_c_map16(m, a);
-    } else {
-        DOT_FOURS(int16_t, 0, dot_avx2_four16, dot_sse_any16)
-    }
+    DOT_FOURS(int16_t, 0, dot_avx2_four16, dot_sse_w16)
 }
 
 static inline void dot_avx2_map8(const dot_map *m, int16_t *a)

@@ -139,33 +139,11 @@ static VG_APART void dot_m0_any8(const dot_map *m, int16_t *a)
             some(m, rows - 2, rows, a);                                        \
     } while (0)
 
-/* Are two columns of z that go together -2^15?  With such weights their sum is
- * 2^31. */
-static __attribute__((naked, noinline)) int
-dot_m0_lowest(DOT_M0_IS(const int16_t *, z), DOT_M0_IS(const int16_t *, z_end))
-{
-    __asm__ volatile(".syntax unified\n\t"
-                     "movs r2, #128\n\t"
-                     "lsls r3, r2, #8\n\t"
-                     "lsls r2, r2, #24\n\t"
-                     "orrs r2, r3\n"
-                     "1:\n\t"
-                     "ldmia r0!, {r3}\n\t"
-                     "cmp r3, r2\n\t"
-                     "beq 2f\n\t"
-                     "cmp r0, r1\n\t"
-                     "bne 1b\n\t"
-                     "movs r0, #0\n"
-                     "2:\n\t"
-                     "bx lr");
-}
-
 /* |W z + b| <= (n + 2) 2^30, which must leave 32 bits when it is rounded. */
 static inline void dot_m0_map16(const dot_map *m, int16_t *a)
 {
     if (m->rows < 2 || !m->stride ||
-        (m->stride + 2) >> (m->exps[0] - m->arg_exp) > 1 ||
-        dot_m0_lowest(m->z, (const int16_t *)m->z + m->stride))
+        (m->stride + 2) >> (m->exps[0] - m->arg_exp) > 1)
         dot_m0_any16(m, a);
     else
         DOT_M0_MAP(dot_m0_some16, m, a);

@@ -1,6 +1,6 @@
 /* dot_sse.h - x86 with SSE2, which every x86-64 has: PMADDWD adds two products
- * of 16 bits in 32, and loses a bit only where both are -32768 * -32768.  Where
- * z has a -32768, dot_c.h takes over.
+ * of 16 bits in 32, enough for all but twice -32768 * -32768, and no weight is
+ * -32768.
  */
 #ifndef VG_DOT_SSE_H
 #define VG_DOT_SSE_H
@@ -24,20 +24,6 @@ static inline __m128i dot_sse_widen(const int8_t *w)
     const __m128i v = _mm_loadl_epi64((const __m128i *)(const void *)w);
 
     return _mm_srai_epi16(_mm_unpacklo_epi8(v, v), 8);
-}
-
-/* Is any z -32768? */
-static inline int dot_sse_lowest(const int16_t *z, uint32_t n)
-{
-    const __m128i lowest = _mm_set1_epi16(INT16_MIN);
-    __m128i found = _mm_setzero_si128();
-    int last = 0;
-
-    for (; n >= 8; n -= 8, z += 8)
-        found = _mm_or_si128(found, _mm_cmpeq_epi16(dot_sse_load(z), lowest));
-    for (; n; n--)
-        last |= *z++ == INT16_MIN;
-    return last | _mm_movemask_epi8(found);
 }
 
 /* The four 32-bit numbers of v added up. */
@@ -101,8 +87,8 @@ static inline void dot_sse_two8(const int8_t *w0, const int8_t *w1,
     }                                                                          \
     dot_c_w##bits(w0, w1, z, n, sum);
 
-static inline void dot_sse_any16(const int16_t *w0, const int16_t *w1,
-                                 const int16_t *z, uint32_t n, int64_t *sum)
+static inline void dot_sse_w16(const int16_t *w0, const int16_t *w1,
+                               const int16_t *z, uint32_t n, int64_t *sum)
 {
     DOT_SSE_ANY(16, dot_sse_two16, DOT_SSE_MOST16)
 }
@@ -115,19 +101,9 @@ static inline void dot_sse_w8(const int8_t *w0, const int8_t *w1,
 
 #undef DOT_SSE_ANY
 
-static inline void dot_sse_w16(const int16_t *w0, const int16_t *w1,
-                               const int16_t *z, uint32_t n, int64_t *sum)
-{
-    (dot_sse_lowest(z, n) ? dot_c_w16 : dot_sse_any16)(w0, w1, z, n, sum);
-}
-
 static inline void dot_sse_map16(const dot_map *m, int16_t *a)
 {
-    if (dot_sse_lowest(m->z, m->stride)) {
-        dot_c_map16(m, a);
-    } else {
-        DOT_C_MAP(int16_t, 0, dot_sse_any16)
-    }
+    DOT_C_MAP(int16_t, 0, dot_sse_w16)
 }
 
 static inline void dot_sse_map8(const dot_map *m, int16_t *a)
