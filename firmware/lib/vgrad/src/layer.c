@@ -307,7 +307,8 @@ void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
 /* ---- the readout ---------------------------------------------------- */
 
 /* y_k = floor((2^15 p_k + P) / 2 P), p_k = 2^16 exp(z_k - max z) rounded, P
- * their sum.  Every p is at most 2^16 and n < 2^15: 2 P < 2^32. */
+ * their sum.  Every p is at most 2^16 and n < 2^15: 2 P < 2^32.  Only where z_k
+ * is the highest, p is 2^16; the others wait in y, less 2^15. */
 static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
 {
     int32_t top = logits[0];
@@ -316,10 +317,13 @@ static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
     for (uint32_t k = 1; k < n; k++)
         if (logits[k] > top)
             top = logits[k];
-    for (uint32_t k = 0; k < n; k++)
-        sum += lut_exp((uint32_t)(top - logits[k]), e);
     for (uint32_t k = 0; k < n; k++) {
         const uint32_t p = lut_exp((uint32_t)(top - logits[k]), e);
+        sum += p;
+        y[k] = (vg_sig)((int32_t)(p & 0xFFFF) - 32768);
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        const uint32_t p = logits[k] == top ? 65536u : (uint32_t)(y[k] + 32768);
         y[k] = (vg_sig)((32768u * p + sum) / (2u * sum));
     }
 }

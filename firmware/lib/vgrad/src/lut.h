@@ -129,13 +129,15 @@ static inline uint32_t lut_exp(uint32_t d, int e)
         17895697u, 89478485u, 357913941u, 1073741824u, 2147483648u, 2147483648u,
     };
     uint32_t u = d << (14 - e);
-    uint32_t i = u >> 10, g = u & 1023u, p = 0;
+    uint32_t i = u >> 10, g = u & 1023u, p = inverse_factorial_q31[0];
     int k;
 
     if (i >= LUT_EXP_SEGS)
         return 0;
-    for (k = 0; k < 6; k++)
-        p = inverse_factorial_q31[k] - (uint32_t)(((uint64_t)p * g) >> 14);
+    /* floor(p g / 2^14) in 32 bits, for cores without long products */
+    for (k = 1; k < 6; k++)
+        p = inverse_factorial_q31[k] -
+            (((p >> 16) * g << 2) + ((p & 0xFFFF) * g >> 14));
     return (uint32_t)(((uint64_t)vg_lut_exp[i] * p + (1ull << 45)) >> 46);
 }
 
