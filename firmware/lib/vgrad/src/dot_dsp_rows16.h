@@ -63,8 +63,8 @@ dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
                                       DOT_DSP_16_SIX DOT_DSP_16_SIX
                                       DOT_DSP_16_SIX DOT_DSP_16_SIX,
                                       "cmp r0, r1\n\t")
-                     DOT_THUMB2_ROUND("r8", "r9", "r7", "r12")
-                     DOT_THUMB2_ROUND("r10", "r11", "r7", "r12")
+                     DOT_THUMB2_ROUND("r8", "r9", "r6", "r7")
+                     DOT_THUMB2_ROUND("r10", "r11", "r6", "r7")
                      DOT_THUMB2_LEAVE("", DOT_THUMB2_SHIFT16));
 }
 

@@ -35,8 +35,8 @@ dot_mul_rows16(const dot_gates *g __attribute__((unused)),
 {
     __asm__ volatile(DOT_THUMB2_ENTER("1")
                      DOT_MUL_TWO_ROWS("ldrsh", "2")
-                     DOT_THUMB2_ROUND("r8", "r9", "r7", "r12")
-                     DOT_THUMB2_ROUND("r10", "r11", "r7", "r12")
+                     DOT_THUMB2_ROUND("r8", "r9", "r6", "r7")
+                     DOT_THUMB2_ROUND("r10", "r11", "r6", "r7")
                      DOT_THUMB2_LEAVE("", DOT_THUMB2_SHIFT16));
 }
 
@@ -45,11 +45,11 @@ dot_mul_rows8(const dot_gates *g __attribute__((unused)),
               int16_t *a __attribute__((unused)))
 {
     __asm__ volatile(DOT_THUMB2_ENTER("0")
-                     "str r4, [sp, #28]\n\t"
+                     "str r4, [sp, #24]\n\t"
                      DOT_MUL_TWO_ROWS("ldrsb", "1")
                      DOT_THUMB2_ROUND8("r8", "r9")
                      DOT_THUMB2_ROUND8("r10", "r11")
-                     DOT_THUMB2_AGAIN8
+                     "ldr r1, [sp, #4]\n\t"
                      DOT_THUMB2_LEAVE(DOT_THUMB2_BACK8, DOT_THUMB2_EXP8));
 }
 

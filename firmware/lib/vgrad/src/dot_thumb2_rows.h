@@ -6,13 +6,13 @@
  *
  * On the stack, and between two pairs of rows in r0-r7 and r12:
  *
- *      0 z, its end                       28 shift, 32 - shift
- *      8 bytes of a row                      or exps, arg_exp
- *     12 b - scale a, and the scale, 2    36 where a row starts, and where it
- *        or, for zeros instead of b, 0       goes on after odd columns
- *     20 a, its even end                  44 its end
- *                                         48 the next of arg_exps[], and the
- *                                            bytes of a map's a
+ *      0 z, its end                       32 a's even end
+ *      8 bytes of a row                   36 where a row starts, and where it
+ *     12 b - scale a, and the scale, 2       goes on after odd columns
+ *        or, for zeros instead of b, 0    44 a's end
+ *     20 a                                48 the next of arg_exps[], and the
+ *     24 shift, 32 - shift                   bytes of a map's a
+ *        or exps, arg_exp
  */
 #ifndef VG_DOT_THUMB2_ROWS_H
 #define VG_DOT_THUMB2_ROWS_H
@@ -64,36 +64,36 @@
  * out last is carried. */
 #define DOT_THUMB2_ROUND(low, high, right, left)                               \
     "lsrs " low ", " low ", " right "\n\t"                                     \
-    "lsl " high ", " high ", " left "\n\t"                                     \
+    "lsl " high ", " high ", " left "\n\t" DOT_THUMB2_STORE(low, high)
+#define DOT_THUMB2_STORE(low, high)                                            \
     "adc " low ", " low ", " high "\n\t"                                       \
     "ssat " low ", #16, " low "\n\t"                                           \
     "strh " low ", [r5], #2\n\t"
 
-/* The same of a row of 8 bits, whose exponent is at r7, arg_exp in r12. */
+/* The same of a row of 8 bits, whose exponent is at r6, arg_exp in r7.  r1 is
+ * lost. */
 #define DOT_THUMB2_ROUND8(low, high)                                           \
-    "ldrb r0, [r7], #1\n\t"                                                    \
-    "sub r0, r0, r12\n\t"                                                      \
-    "rsb r1, r0, #32\n\t" DOT_THUMB2_ROUND(low, high, "r0", "r1")
-#define DOT_THUMB2_AGAIN8                                                      \
-    "str r7, [sp, #28]\n\t"                                                    \
-    "ldrd r0, r1, [sp]\n\t"
-#define DOT_THUMB2_BACK8                                                       \
-    "subs r7, #1\n\t"                                                          \
-    "str r7, [sp, #28]\n\t"
+    "ldrb r1, [r6], #1\n\t"                                                    \
+    "sub r1, r1, r7\n\t"                                                       \
+    "lsrs " low ", " low ", r1\n\t"                                            \
+    "rsb r1, r1, #32\n\t"                                                      \
+    "lsl " high ", " high ", r1\n\t" DOT_THUMB2_STORE(low, high)
+#define DOT_THUMB2_BACK8 "subs r6, #1\n\t"
 
 /* The next two.  After an even end the last one, with the one before it again;
  * back: what else goes back a row.  Then the next map; given: what to do with
  * its number in arg_exps[], r7. */
 #define DOT_THUMB2_LEAVE(back, given)                                          \
-    "str r5, [sp, #20]\n\t"                                                    \
-    "cmp r5, r6\n\t"                                                           \
-    "bne.w 2b\n\t"                                                             \
-    "ldr r6, [sp, #44]\n\t"                                                    \
-    "cmp r5, r6\n\t"                                                           \
-    "beq 6f\n\t"                                                               \
-    "subs r5, r5, #2\n\t"                                                      \
     "strd r5, r6, [sp, #20]\n\t"                                               \
-    "sub lr, lr, r2\n\t" back                                                  \
+    "cmp r5, r12\n\t"                                                          \
+    "bne.w 2b\n\t"                                                             \
+    "ldr r7, [sp, #44]\n\t"                                                    \
+    "cmp r5, r7\n\t"                                                           \
+    "beq 6f\n\t"                                                               \
+    "subs r5, r5, #2\n\t" back                                                 \
+    "strd r5, r6, [sp, #20]\n\t"                                               \
+    "str r7, [sp, #32]\n\t"                                                    \
+    "sub lr, lr, r2\n\t"                                                       \
     "b.w 2b\n"                                                                 \
     "6:\n\t"                                                                   \
     "ldr r6, [sp, #48]\n\t"                                                    \
@@ -106,7 +106,7 @@
     "str r7, [sp, #44]\n\t"                                                    \
     "bic r6, r6, #2\n\t"                                                       \
     "adds r6, r6, r5\n\t"                                                      \
-    "str r6, [sp, #24]\n\t"                                                    \
+    "str r6, [sp, #32]\n\t"                                                    \
     "b.w 2b\n"                                                                 \
     "9:\n\t"                                                                   \
     "add sp, #56\n\t"                                                          \
@@ -118,8 +118,8 @@
 /* For LEAVE, of 16 bits: the shift; of 8 bits: arg_exp. */
 #define DOT_THUMB2_SHIFT16                                                     \
     "rsb r8, r7, #32\n\t"                                                      \
-    "strd r7, r8, [sp, #28]\n\t"
-#define DOT_THUMB2_EXP8 "str r7, [sp, #32]\n\t"
+    "strd r7, r8, [sp, #24]\n\t"
+#define DOT_THUMB2_EXP8 "str r7, [sp, #28]\n\t"
 
 /* clang-format on */
 
