@@ -57,6 +57,22 @@ dot_mul_group8(DOT_MUL_IS(const uint32_t *, w), DOT_MUL_IS(const int32_t *, z),
                                              "pop {r4-r11, pc}");
 }
 
+/* What a kernel keeps on the stack: z and where the first turn of the loop
+ * starts, for its last columns are what is left of whole turns; then what was
+ * pushed, and the arguments from the fifth on. */
+#define DOT_MUL_Z "[sp]"
+#define DOT_MUL_Z_END "[sp, #8]"
+#define DOT_MUL_A "[sp, #48]" /* and the end of a */
+#define DOT_MUL_B "[sp, #56]" /* and bytes to the next ones */
+
+#define DOT_MUL_BEGIN                                                          \
+    "push {r1-r11, lr}\n\t"                                                    \
+    "adr.w r5, 3f\n\t"                                                         \
+    "sub r5, r2\n\t"                                                           \
+    "str r5, [sp, #4]\n"                                                       \
+    "1:\n\t"                                                                   \
+    "ldrd r1, r2, " DOT_MUL_Z "\n\t"
+
 #define DOT_MUL_EXPS "[sp, #60]"
 #define DOT_MUL_B_STEP "[sp, #64]"
 #define DOT_MUL_ARG_EXP "[sp, #68]"
@@ -74,6 +90,8 @@ dot_mul_group8(DOT_MUL_IS(const uint32_t *, w), DOT_MUL_IS(const int32_t *, z),
     "adc " sum ", r12\n\t"                                                     \
     "ssat " sum ", #16, " sum "\n\t"                                           \
     "strh " sum ", [r4], #2\n\t"
+
+static const int32_t dot_mul_none[4] = {0, 0, 0, 0};
 
 /* The results of groups from w on, up to a_end.  first: bytes of code of the
  * first turn. */
