@@ -19,10 +19,15 @@ static void begin_block(wide_cursor *c)
     c->left = VG_BLOCK;
 }
 
-/* n columns from z; null: zeros. */
+/* n columns from z; null: zeros, up to 3. */
 static void put_columns(wide_cursor *c, const vg_sig *z, uint32_t n)
 {
+    static const vg_sig zeros[3];
+
+    if (!z)
+        z = zeros;
     while (n) {
+        const vg_sig *end;
         uint32_t run;
         int32_t sum, *at;
         if (!c->left)
@@ -31,14 +36,19 @@ static void put_columns(wide_cursor *c, const vg_sig *z, uint32_t n)
         sum = *c->sum;
         at = c->at;
         n -= run;
-        c->left -= run;
-        for (uint32_t k = c->left + run; k > c->left; k--) {
-            sum += *at++ = z ? *z++ : 0;
-            if (DOT_PAIRS && c->pairs && k & 1) {
-                *at = (at[-2] + at[-1]) * 32768;
-                at++;
+        end = z + run;
+        if (DOT_PAIRS && c->pairs)
+            for (uint32_t k = c->left; z < end; k--) {
+                sum += *at++ = *z++;
+                if (k & 1) {
+                    *at = (at[-2] + at[-1]) * 32768;
+                    at++;
+                }
             }
-        }
+        else
+            while (z < end)
+                sum += *at++ = *z++;
+        c->left -= run;
         *c->sum = sum;
         c->at = at;
     }
@@ -241,7 +251,7 @@ static VG_APART void put_readout(const vg_run *r, const vg_sig *h,
 uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
                       const vg_input *x, const vg_sig *h, vg_sig *a)
 {
-    uint32_t done;
+    uint32_t clamped = 0;
 
     if (l) {
         put_gate(r, l, m, x);
@@ -250,10 +260,13 @@ uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
         if (x->x || m->columns == vg_run_readout(r)->n_h)
             x = NULL;
     }
-    done = many_groups(r, m, x, a);
-    if (done == m->rows && !m->counts)
-        return 0;
-    return each_group(r, l, m, x, done, a);
+    for (const vg_map *const end = m + m->together; m < end; m++) {
+        const uint32_t done = many_groups(r, m, x, a);
+        if (done < m->rows || m->counts)
+            clamped += each_group(r, l, m, x, done, a);
+        a += m->rows;
+    }
+    return clamped;
 }
 
 /* a of n and m, rows apart, of sums of theirs. */
