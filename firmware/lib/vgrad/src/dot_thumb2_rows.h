@@ -127,15 +127,14 @@
  * rounded leaves 32 bits, for |b| <= 2 2^30 and |w z| < 2^30. */
 static VG_APART int dot_thumb2_shifts(dot_gates *g)
 {
-    int fit = 1;
+    uint32_t high = 0; /* what |b + W z| has above 2^(30 + shift) */
 
     for (uint32_t k = 0; k < g->n; k++) {
         const int32_t shift = g->map.exps[k] - g->arg_exps[k];
         g->arg_exps[k] = (uint8_t)shift;
-        if ((g->map.stride + 2) >> shift > 1)
-            fit = 0;
+        high |= (g->map.stride + 2) >> shift;
     }
-    return fit;
+    return high <= 1;
 }
 
 /* By the kernel if it takes them, else by the other function.  One row alone
