@@ -49,15 +49,15 @@ dot_dsp_rows8(const dot_gates *g __attribute__((unused)),
                      "lsls r7, #29\n\t"
                      "it mi\n\t"
                      "adrmi.w r4, 3f + 1\n\t"
-                     "strd r4, r5, [sp, #36]\n\t"
-                     DOT_THUMB2_TWO_ROWS("3:\n\t" DOT_DSP_8_FOUR
-                                      "ldr pc, [sp, #40]\n",
+                     "strd r4, r5, [sp, #40]\n\t"
+                     DOT_THUMB2_TWO_ROWS(DOT_THUMB2_EXP8, "3:\n\t" DOT_DSP_8_FOUR
+                                      "ldr pc, [sp, #44]\n",
                                       DOT_DSP_8_EIGHT DOT_DSP_8_EIGHT
                                       DOT_DSP_8_EIGHT DOT_DSP_8_EIGHT,
                                       "ldr r2, [sp, #4]\n\tcmp r0, r2\n\t")
                      DOT_THUMB2_ROUND8("r8", "r9")
                      DOT_THUMB2_ROUND8("r10", "r11")
-                     DOT_THUMB2_LEAVE(DOT_THUMB2_BACK8, DOT_THUMB2_EXP8));
+                     DOT_THUMB2_LEAVE(DOT_THUMB2_BACK8));
 }
 
 /* clang-format on */
