@@ -320,9 +320,9 @@ static inline uint32_t vg_wide_size(uint32_t columns, uint32_t bits)
            2 * (uint32_t)sizeof(vg_wide);
 }
 
-/* What layer.c does with rows: the arguments of a gate, x null but for a
- * symbol, or, l null, the logits from h and the model's x.  Returns the clamps
- * that count. */
+/* What layer.c does with rows: the arguments of a gate and those together with
+ * it, x null but for a symbol, or, l null, the logits from h and the model's x.
+ * Returns the clamps that count. */
 uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
                       const vg_input *x, const vg_sig *h, vg_sig *a);
 

@@ -14,7 +14,8 @@
 #include "fx.h"
 
 /* A map whose z is one piece.  Rows are padded to stride, a multiple of 4, with
- * zeros: a kernel may run to it, whatever z holds there. */
+ * zeros: a kernel may run to it, whatever z holds there, and change z's order
+ * until it is done. */
 typedef struct {
     const void *w;       /* [rows][stride], 4-byte aligned */
     const int32_t *b;    /* [rows]; null: none */

@@ -25,7 +25,7 @@ static inline void dot_dsp_gates16(dot_gates *g, int16_t *a)
 
 static inline void dot_dsp_gates8(dot_gates *g, int16_t *a)
 {
-    DOT_THUMB2_GATES8(dot_dsp_rows8, dot_dsp_each8, g, a);
+    DOT_THUMB2_GATES8(dot_dsp_paired8, dot_dsp_each8, g, a);
 }
 
 #endif

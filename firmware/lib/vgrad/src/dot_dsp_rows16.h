@@ -25,7 +25,7 @@
     "smlald r8, r9, r5, r2\n\t"                                                \
     "ldr r5, [lr], #4\n\t"                                                     \
     "smlald r10, r11, r5, r2\n\t"                                              \
-    "ldr pc, [sp, #40]\n"                                                      \
+    "ldr pc, [sp, #44]\n"                                                      \
     "3:\n\t"                                                                   \
     "ldrd r2, r3, [r0], #8\n\t"                                                \
     "ldrd r5, r6, [r12], #8\n\t"                                               \
@@ -34,10 +34,9 @@
     "ldrd r5, r6, [lr], #8\n\t"                                                \
     "smlald r10, r11, r5, r2\n\t"                                              \
     "smlald r10, r11, r6, r3\n\t"                                              \
-    "ldr pc, [sp, #40]\n"
+    "ldr pc, [sp, #44]\n"
 
-/* arg_exps[] are shifts. */
-static VG_APART __attribute__((naked)) void
+static VG_APART __attribute__((naked)) uint32_t
 dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
                int16_t *a __attribute__((unused)))
 {
@@ -56,16 +55,16 @@ dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
                      "adreq.w r4, 8f + 1\n\t"
                      "it hi\n\t"
                      "adrhi.w r4, 3f + 1\n\t"
-                     "strd r4, r5, [sp, #36]\n\t"
-                     DOT_THUMB2_TWO_ROWS(DOT_DSP_16_ODD,
+                     "strd r4, r5, [sp, #40]\n\t"
+                     DOT_THUMB2_TWO_ROWS(DOT_THUMB2_SHIFT16, DOT_DSP_16_ODD,
                                       DOT_DSP_16_SIX DOT_DSP_16_SIX
                                       DOT_DSP_16_SIX DOT_DSP_16_SIX
                                       DOT_DSP_16_SIX DOT_DSP_16_SIX
                                       DOT_DSP_16_SIX DOT_DSP_16_SIX,
                                       "cmp r0, r1\n\t")
-                     DOT_THUMB2_ROUND("r8", "r9", "r7", "r12")
-                     DOT_THUMB2_ROUND("r10", "r11", "r7", "r12")
-                     DOT_THUMB2_LEAVE("", DOT_THUMB2_SHIFT16));
+                     DOT_THUMB2_ROUND("r8", "r9", "r6", "r7")
+                     DOT_THUMB2_ROUND("r10", "r11", "r6", "r7")
+                     DOT_THUMB2_LEAVE(""));
 }
 
 /* clang-format on */

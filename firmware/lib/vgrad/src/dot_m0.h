@@ -30,21 +30,24 @@
     "add sp, #8\n\t"                                                           \
     M0_LEAVE
 
+/* sat16 of a sum. */
+#define DOT_M0_SAT16(sum, spare)                                               \
+    "sxth " spare ", " sum "\n\t"                                               \
+    "cmp " spare ", " sum "\n\t"                                                \
+    "beq 8f\n\t"                                                               \
+    "asrs " sum ", " sum ", #31\n\t"                                           \
+    "movs " spare ", #1\n\t"                                                    \
+    "lsls " spare ", #15\n\t"                                                   \
+    "subs " spare ", #1\n\t"                                                    \
+    "eors " sum ", " spare "\n"                                                 \
+    "8:\n\t"
+
 /* sat16 of the 64 bits in sum and high, rounded by shift: what LSRS shifts out
  * last is carried.  rest: 32 - shift. */
 #define DOT_M0_ROUND(sum, high, shift, rest)                                   \
     "lsls " high ", " rest "\n\t"                                              \
     "lsrs " sum ", " shift "\n\t"                                              \
-    "adcs " sum ", " high "\n\t"                                               \
-    "sxth " high ", " sum "\n\t"                                               \
-    "cmp " high ", " sum "\n\t"                                                \
-    "beq 8f\n\t"                                                               \
-    "asrs " sum ", " sum ", #31\n\t"                                           \
-    "movs " high ", #1\n\t"                                                    \
-    "lsls " high ", #15\n\t"                                                   \
-    "subs " high ", #1\n\t"                                                    \
-    "eors " sum ", " high "\n"                                                 \
-    "8:\n\t"
+    "adcs " sum ", " high "\n\t" DOT_M0_SAT16(sum, high)
 
 /* ---- 16 bits: two columns of a row sum up to less than 2^31, for |w| < 2^15,
  * and such a sum s is added to two others: low is the sum of s modulo 2^32,
@@ -95,44 +98,53 @@
 
 /* ---- 8 bits: sums of 32 bits. */
 
-/* Row k, whose sum is there: bias at r9, exponent at r10, arg_exp in r11. */
-#define DOT_M0_ROW8(sum, k4, k, k2)                                            \
-    "asrs r0, " sum ", #31\n\t"                                                \
-    "mov r1, r9\n\t"                                                           \
-    "ldr r6, [r1, #" k4 "]\n\t"                                                \
-    "asrs r7, r6, #31\n\t"                                                     \
+/* Row k, whose sum is there: bias at r1, exponent at r0, arg_exp in r7, a in
+ * r9 and then in r6.  What leaves 32 bits with its bias has the other sign; it
+ * is halved, and rounded by one bit less.  What ASRS shifts out last is carried.
+ */
+#define DOT_M0_ROW8(sum, k, k2)                                                \
+    "ldmia r1!, {r6}\n\t"                                                      \
     "adds " sum ", r6\n\t"                                                     \
-    "adcs r0, r7\n\t"                                                          \
-    "mov r1, r10\n\t"                                                          \
-    "ldrb r6, [r1, #" k "]\n\t"                                                \
-    "mov r1, r11\n\t"                                                          \
-    "subs r6, r1\n\t"                                                          \
-    "movs r7, #32\n\t"                                                         \
-    "subs r7, r6\n\t" DOT_M0_ROUND(sum, "r0", "r6", "r7")                      \
-    "ldr r1, " DOT_M0_A "\n\t"                                                 \
-    "strh " sum ", [r1, #" k2 "]\n\t"
+    "bvc 6f\n\t"                                                               \
+    "asrs " sum ", " sum ", #1\n\t"                                            \
+    "movs r6, #1\n\t"                                                          \
+    "lsls r6, #31\n\t"                                                         \
+    "eors " sum ", r6\n\t"                                                     \
+    "ldrb r6, [r0, #" k "]\n\t"                                                \
+    "subs r6, r7\n\t"                                                          \
+    "subs r6, #1\n\t"                                                          \
+    "b 7f\n"                                                                   \
+    "6:\n\t"                                                                   \
+    "ldrb r6, [r0, #" k "]\n\t"                                                \
+    "subs r6, r7\n"                                                            \
+    "7:\n\t"                                                                   \
+    "asrs " sum ", r6\n\t"                                                     \
+    "movs r6, #0\n\t"                                                          \
+    "adcs " sum ", r6\n\t" DOT_M0_SAT16(sum, "r6")                             \
+    "mov r6, r9\n\t"                                                           \
+    "strh " sum ", [r6, #" k2 "]\n\t"
 
 /* So many rows, n and 2 n in words, each with DOT_M0_ROW8, to their results,
  * and on with those from r0 on. */
 #define DOT_M0_RESULTS8(n, n2, rows)                                           \
-    "ldr r6, " DOT_M0_EXPS "\n\t"                                              \
     "mov r8, r0\n\t"                                                           \
-    "mov r10, r6\n\t"                                                          \
-    "adds r6, #" n "\n\t"                                                      \
-    "str r6, " DOT_M0_EXPS "\n\t"                                              \
-    "ldr r6, " DOT_M0_B "\n\t"                                                 \
+    "ldr r0, " DOT_M0_EXPS "\n\t"                                              \
+    "ldr r1, " DOT_M0_B "\n\t"                                                 \
+    "ldr r6, " DOT_M0_A "\n\t"                                                 \
     "mov r9, r6\n\t"                                                           \
-    "ldr r7, " DOT_M0_B_STEP "\n\t"                                            \
-    "adds r6, r7\n\t"                                                          \
-    "str r6, " DOT_M0_B "\n\t"                                                 \
-    "ldr r6, " DOT_M0_ARG_EXP "\n\t"                                           \
-    "mov r11, r6\n\t"                                                          \
+    "ldr r7, " DOT_M0_ARG_EXP "\n\t"                                           \
     rows                                                                       \
-    "adds r1, #" n2 "\n\t"                                                     \
-    "str r1, " DOT_M0_A "\n\t"                                                 \
+    "adds r0, #" n "\n\t"                                                      \
+    "str r0, " DOT_M0_EXPS "\n\t"                                              \
+    "ldr r1, " DOT_M0_B "\n\t"                                                 \
+    "ldr r7, " DOT_M0_B_STEP "\n\t"                                            \
+    "adds r1, r7\n\t"                                                          \
+    "str r1, " DOT_M0_B "\n\t"                                                 \
+    "adds r6, #" n2 "\n\t"                                                     \
+    "str r6, " DOT_M0_A "\n\t"                                                 \
     "mov r0, r8\n\t"                                                           \
-    "ldr r6, " DOT_M0_A_END "\n\t"                                             \
-    "cmp r1, r6\n\t"                                                           \
+    "ldr r7, " DOT_M0_A_END "\n\t"                                             \
+    "cmp r6, r7\n\t"                                                           \
     "beq 5f\n\t"                                                               \
     "b 1b\n"                                                                   \
     "5:\n\t" DOT_M0_END

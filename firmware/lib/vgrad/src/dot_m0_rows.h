@@ -93,8 +93,8 @@ dot_m0_rows8(DOT_M0_IS(const int8_t *, w), DOT_M0_IS(const int16_t *, z),
                      "mov r2, r8\n\t"
                      "mov r3, r10\n\t"
                      DOT_M0_RESULTS8("2", "4",
-                                     DOT_M0_ROW8("r2", "0", "0", "0")
-                                     DOT_M0_ROW8("r3", "4", "1", "2")));
+                                     DOT_M0_ROW8("r2", "0", "0")
+                                     DOT_M0_ROW8("r3", "1", "2")));
 }
 /* clang-format on */
 

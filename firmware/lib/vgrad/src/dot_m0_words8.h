@@ -83,9 +83,8 @@ dot_m0_groups8(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
 {
     __asm__ volatile(DOT_M0_BEGIN DOT_M0_LOOP8 DOT_M0_RESULTS8(
         "4", "8",
-        DOT_M0_ROW8("r2", "0", "0", "0") DOT_M0_ROW8("r3", "4", "1", "2")
-            DOT_M0_ROW8("r4", "8", "2", "4")
-                DOT_M0_ROW8("r5", "12", "3", "6")));
+        DOT_M0_ROW8("r2", "0", "0") DOT_M0_ROW8("r3", "1", "2")
+            DOT_M0_ROW8("r4", "2", "4") DOT_M0_ROW8("r5", "3", "6")));
 }
 
 static inline void dot_m0_words8(const uint32_t *w, const int32_t *z,

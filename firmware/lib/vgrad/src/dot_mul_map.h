@@ -19,25 +19,25 @@
 #define DOT_MUL_FOUR(load, size)                                               \
     DOT_MUL_ONE(load, size) DOT_MUL_ONE(load, size)                            \
     DOT_MUL_ONE(load, size) DOT_MUL_ONE(load, size)
-#define DOT_MUL_TWO_ROWS(load, size)                                           \
+#define DOT_MUL_TWO_ROWS(given, load, size)                                    \
     "and r2, r7, #7\n\t"                                                       \
     "movs r1, #20\n\t"                                                         \
     "adr.w r5, 5f + 1\n\t"                                                     \
     "mls r5, r1, r2, r5\n\t"                                                   \
-    "str r5, [sp, #36]\n\t"                                                    \
-    DOT_THUMB2_TWO_ROWS("", DOT_MUL_FOUR(load, size) DOT_MUL_FOUR(load, size), \
+    "str r5, [sp, #40]\n\t"                                                    \
+    DOT_THUMB2_TWO_ROWS(given, "",                                             \
+                        DOT_MUL_FOUR(load, size) DOT_MUL_FOUR(load, size),     \
                         "cmp r0, r1\n\t")
 
-/* arg_exps[] are shifts. */
-static VG_APART __attribute__((naked)) void
+static VG_APART __attribute__((naked)) uint32_t
 dot_mul_rows16(const dot_gates *g __attribute__((unused)),
                int16_t *a __attribute__((unused)))
 {
     __asm__ volatile(DOT_THUMB2_ENTER("1")
-                     DOT_MUL_TWO_ROWS("ldrsh", "2")
-                     DOT_THUMB2_ROUND("r8", "r9", "r7", "r12")
-                     DOT_THUMB2_ROUND("r10", "r11", "r7", "r12")
-                     DOT_THUMB2_LEAVE("", DOT_THUMB2_SHIFT16));
+                     DOT_MUL_TWO_ROWS(DOT_THUMB2_SHIFT16, "ldrsh", "2")
+                     DOT_THUMB2_ROUND("r8", "r9", "r6", "r7")
+                     DOT_THUMB2_ROUND("r10", "r11", "r6", "r7")
+                     DOT_THUMB2_LEAVE(""));
 }
 
 static VG_APART __attribute__((naked)) void
@@ -45,12 +45,12 @@ dot_mul_rows8(const dot_gates *g __attribute__((unused)),
               int16_t *a __attribute__((unused)))
 {
     __asm__ volatile(DOT_THUMB2_ENTER("0")
-                     "str r4, [sp, #28]\n\t"
-                     DOT_MUL_TWO_ROWS("ldrsb", "1")
+                     "str r4, [sp, #24]\n\t"
+                     DOT_MUL_TWO_ROWS(DOT_THUMB2_EXP8, "ldrsb", "1")
                      DOT_THUMB2_ROUND8("r8", "r9")
                      DOT_THUMB2_ROUND8("r10", "r11")
-                     DOT_THUMB2_AGAIN8
-                     DOT_THUMB2_LEAVE(DOT_THUMB2_BACK8, DOT_THUMB2_EXP8));
+                     "ldr r1, [sp, #4]\n\t"
+                     DOT_THUMB2_LEAVE(DOT_THUMB2_BACK8));
 }
 
 #undef DOT_MUL_TWO_ROWS

@@ -8,51 +8,43 @@
 
 #include "dot_c.h"
 
-/* What a kernel keeps on the stack: z and where the first turn of the loop
- * starts, for its last columns are what is left of whole turns; then what was
- * pushed, and the arguments from the fifth on. */
-#define DOT_MUL_Z "[sp]"
-#define DOT_MUL_Z_END "[sp, #8]"
-#define DOT_MUL_A "[sp, #48]"     /* and the end of a */
-#define DOT_MUL_B "[sp, #56]"     /* and bytes to the next ones */
-#define DOT_MUL_SHIFT "[sp, #64]" /* and 32 - shift */
-#define DOT_MUL_START "[sp, #72]" /* int64 */
-
-#define DOT_MUL_BEGIN                                                          \
-    "push {r1-r11, lr}\n\t"                                                    \
-    "adr.w r5, 3f\n\t"                                                         \
-    "sub r5, r2\n\t"                                                           \
-    "str r5, [sp, #4]\n"                                                       \
-    "1:\n\t"                                                                   \
-    "ldrd r1, r2, " DOT_MUL_Z "\n\t"
-
-/* r10, r11 += W z and r12, lr += (W >> 16) z.  Every instruction has four bytes
+/* r9, r10 += W z and r11, r12 += (W >> 16) z.  Every instruction has four bytes
  * here. */
 #define DOT_MUL_WORD16(w, z)                                                   \
-    "smlal r10, r11, " w ", " z "\n\t"                                         \
+    "smlal r9, r10, " w ", " z "\n\t"                                          \
     "asr.w " w ", " w ", #16\n\t"                                              \
-    "smlal r12, lr, " w ", " z "\n\t"
+    "smlal r11, r12, " w ", " z "\n\t"
 #define DOT_MUL_FOUR16                                                         \
     "ldm.w r0!, {r2-r5}\n\t"                                                   \
-    "ldm.w r1!, {r6-r9}\n\t" DOT_MUL_WORD16("r2", "r6")                        \
+    "ldm.w r1!, {r6-r8, lr}\n\t" DOT_MUL_WORD16("r2", "r6")                    \
         DOT_MUL_WORD16("r3", "r7") DOT_MUL_WORD16("r4", "r8")                  \
-            DOT_MUL_WORD16("r5", "r9")
-enum { DOT_MUL_FOUR16_BYTES = 14 * 4 };
+            DOT_MUL_WORD16("r5", "lr")
+
+/* r9, r10 = -2^15 sum z, and r11, r12 = 0. */
+#define DOT_MUL_START16                                                        \
+    "ldr r9, [r1, #-4]\n\t"                                                    \
+    "rsb r9, r9, #0\n\t"                                                       \
+    "asr r10, r9, #17\n\t"                                                     \
+    "lsl r9, r9, #15\n\t"                                                      \
+    "mov r11, #0\n\t"                                                          \
+    "mov r12, #0\n\t"
 
 /* The first row has 2^16 times the second, too. */
 #define DOT_MUL_APART16                                                        \
-    "lsl r3, lr, #16\n\t"                                                      \
-    "orr r3, r3, r12, lsr #16\n\t"                                             \
-    "subs r10, r10, r12, lsl #16\n\t"                                          \
-    "sbc r11, r3\n\t"
+    "subs r9, r9, r11, lsl #16\n\t"                                            \
+    "sbc r10, r10, r11, lsr #16\n\t"                                           \
+    "sub r10, r10, r12, lsl #16\n\t"
 
-/* sat16 of the sum rounded by r2: what LSRS shifts out last is carried. */
-#define DOT_MUL_ROUND(low, high)                                               \
-    "lsrs " low ", " low ", r2\n\t"                                            \
-    "lsl " high ", " high ", r3\n\t"                                           \
+/* sat16 of a sum and its bias b, rounded by r6; r7 is 32 less that.  What LSRS
+ * shifts out last is carried. */
+#define DOT_MUL_ROW16(low, high, b)                                            \
+    "adds " low ", " b "\n\t"                                                  \
+    "adc " high ", " high ", " b ", asr #31\n\t"                               \
+    "lsrs " low ", " low ", r6\n\t"                                            \
+    "lsl " high ", " high ", r7\n\t"                                           \
     "adc " low ", " low ", " high "\n\t"                                       \
     "ssat " low ", #16, " low "\n\t"                                           \
-    "strh " low ", [r4], #2\n\t"
+    "strh " low ", [r2], #2\n\t"
 
 #define DOT_MUL_IS(type, name) type name __attribute__((unused))
 
@@ -61,65 +53,73 @@ static __attribute__((naked, noinline)) void
 dot_mul_group16(DOT_MUL_IS(const uint32_t *, w), DOT_MUL_IS(const int32_t *, z),
                 DOT_MUL_IS(const int32_t *, z_end), DOT_MUL_IS(int64_t *, sum))
 {
-    __asm__ volatile("push {r2-r11, lr}\n\t"
-                     "ldr r4, [r1, #-4]\n\t"
-                     "movw r5, #32768\n\t"
-                     "negs r5, r5\n\t"
-                     "smull r10, r11, r4, r5\n\t"
-                     "mov r12, #0\n\t"
-                     "mov lr, #0\n"
+    __asm__ volatile("push {r2-r11, lr}\n\t" DOT_MUL_START16
                      "2:\n\t" DOT_MUL_FOUR16 "ldr r2, [sp]\n\t"
                      "cmp r1, r2\n\t"
                      "bne.w 2b\n\t" DOT_MUL_APART16 "ldr r4, [sp, #4]\n\t"
                      "ldm r4, {r2, r3, r5, r6}\n\t"
-                     "adds r2, r10\n\t"
-                     "adc r3, r11\n\t"
-                     "adds r5, r12\n\t"
-                     "adc r6, lr\n\t"
+                     "adds r2, r9\n\t"
+                     "adc r3, r10\n\t"
+                     "adds r5, r11\n\t"
+                     "adc r6, r12\n\t"
                      "stm r4, {r2, r3, r5, r6}\n\t"
                      "add sp, #8\n\t"
                      "pop {r4-r11, pc}");
 }
 
-/* The results of groups from w on, up to a_end.  first: bytes of code of the
- * first turn; start: -2^15 sum z. */
+/* The results of a map's whole groups.  On the stack is what one begins with
+ * and, up to r8, is rounded with:
+ *
+ *      0 z, a, b                       32 -2^15 sum z, 0, both of 64 bits
+ *     12 a's end, bytes between two b  48 where the first turn of the loop
+ *     20 shift, 32 - shift                starts: the last ones are what is
+ *     28 z's end                          left of whole turns
+ */
 static __attribute__((naked, noinline)) void
-dot_mul_groups16(DOT_MUL_IS(const uint32_t *, w),
-                 DOT_MUL_IS(const int32_t *, z), DOT_MUL_IS(uint32_t, first),
-                 DOT_MUL_IS(const int32_t *, z_end), DOT_MUL_IS(void *, a),
-                 DOT_MUL_IS(const void *, a_end),
-                 DOT_MUL_IS(const int32_t *, b), DOT_MUL_IS(uint32_t, b_step),
-                 DOT_MUL_IS(int32_t, shift), DOT_MUL_IS(int32_t, rest),
-                 DOT_MUL_IS(int64_t, start))
+dot_mul_groups16(DOT_MUL_IS(const dot_map *, m), DOT_MUL_IS(int16_t *, a),
+                 DOT_MUL_IS(int32_t, shift))
 {
     __asm__ volatile(
-        DOT_MUL_BEGIN
-        "ldrd r10, r11, " DOT_MUL_START "\n\t"
-        "mov r12, #0\n\t"
-        "mov lr, #0\n\t"
-        "mov pc, r2\n"
+        "push {r4-r11, lr}\n\t"
+        "sub sp, #52\n\t"
+        "mov r9, r2\n\t"
+        "mov r2, r1\n\t"
+        "ldm r0, {r0, r3-r7}\n\t"
+        "mov r1, r5\n\t"
+        "add r8, r1, r7, lsl #2\n\t"
+        "subs r7, #4\n\t"
+        "ubfx r7, r7, #2, #2\n\t"
+        "adds r7, #1\n\t"
+        "movs r4, #14 * 4\n\t"
+        "adr.w lr, 3f + 1\n\t"
+        "mls lr, r4, r7, lr\n\t"
+        "bic r6, r6, #1\n\t"
+        "add r4, r2, r6, lsl #1\n\t"
+        "mov r6, r9\n\t"
+        "rsb r7, r9, #32\n\t"
+        "movs r5, #8\n\t"
+        "cbnz r3, 4f\n\t"
+        "movs r5, #0\n\t"
+        "adr.w r3, 5f\n"
+        "4:\n\t" DOT_MUL_START16 "stm sp, {r1-r12, lr}\n"
+        "1:\n\t"
+        "ldm sp, {r1-r12, pc}\n"
         "2:\n\t" DOT_MUL_FOUR16 DOT_MUL_FOUR16 DOT_MUL_FOUR16 DOT_MUL_FOUR16
         "3:\n\t"
-        "ldr r2, " DOT_MUL_Z_END "\n\t"
+        "ldr r2, [sp, #28]\n\t"
         "cmp r1, r2\n\t"
-        "bne.w 2b\n\t" DOT_MUL_APART16 "ldrd r6, r7, " DOT_MUL_B "\n\t"
-        "ldrd r2, r3, [r6]\n\t"
-        "add r6, r7\n\t"
-        "str r6, " DOT_MUL_B "\n\t"
-        "adds r10, r2\n\t"
-        "adc r11, r11, r2, asr #31\n\t"
-        "adds r12, r3\n\t"
-        "adc lr, lr, r3, asr #31\n\t"
-        "ldrd r2, r3, " DOT_MUL_SHIFT "\n\t"
-        "ldrd r4, r5, " DOT_MUL_A "\n\t" DOT_MUL_ROUND("r10", "r11")
-            DOT_MUL_ROUND("r12", "lr") "str r4, " DOT_MUL_A "\n\t"
-                                       "cmp r4, r5\n\t"
-                                       "bne.w 1b\n\t"
-                                       "add sp, #12\n\t"
-                                       "pop {r4-r11, pc}");
+        "bne.w 2b\n\t" DOT_MUL_APART16 "ldm sp, {r1-r8}\n\t"
+        "ldrd r1, r8, [r3]\n\t"
+        "add r3, r5\n\t" DOT_MUL_ROW16("r9", "r10", "r1")
+            DOT_MUL_ROW16("r11", "r12", "r8") "strd r2, r3, [sp, #4]\n\t"
+                                              "cmp r2, r4\n\t"
+                                              "bne.w 1b\n\t"
+                                              "add sp, #52\n\t"
+                                              "pop {r4-r11, pc}\n\t"
+                                              ".balign 4\n"
+                                              "5:\n\t"
+                                              ".word 0, 0");
 }
-
-static const int32_t dot_mul_none[4] = {0, 0, 0, 0};
 
 static inline void dot_mul_words16(const uint32_t *w, const int32_t *z,
                                    uint32_t n, int64_t *sum)
@@ -131,16 +131,11 @@ static inline void dot_mul_words16(const uint32_t *w, const int32_t *z,
 static inline uint32_t dot_mul_words_map16(const dot_map *m, int16_t *a)
 {
     const int shift = m->exps[0] - m->arg_exp;
-    const uint32_t n = m->stride, first = (n / 4 - 1) % 4 + 1;
-    const uint32_t rows = m->rows & ~1u;
-    const int32_t *z = m->z;
 
-    if ((n + 2) >> shift > 1 || !rows)
+    if ((m->stride + 2) >> shift > 1 || m->rows < 2)
         return 0;
-    dot_mul_groups16(m->w, z, first * DOT_MUL_FOUR16_BYTES, z + n, a, a + rows,
-                     m->b ? m->b : dot_mul_none, m->b ? 8 : 0, shift,
-                     32 - shift, (int64_t)z[-1] * -32768);
-    return rows;
+    dot_mul_groups16(m, a, shift);
+    return m->rows & ~1u;
 }
 
 #endif

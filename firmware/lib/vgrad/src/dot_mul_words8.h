@@ -9,26 +9,25 @@
 
 /* r8..r11 += (W >> 8 k) z.  Every instruction has four bytes here. */
 #define DOT_MUL_WORD8(w, z)                                                    \
-    "asr.w r12, " w ", #24\n\t"                                                \
-    "mla r11, r12, " z ", r11\n\t"                                             \
-    "asr.w r12, " w ", #16\n\t"                                                \
-    "mla r10, r12, " z ", r10\n\t"                                             \
-    "asr.w r12, " w ", #8\n\t"                                                 \
-    "mla r9, r12, " z ", r9\n\t"                                               \
+    "asr.w r1, " w ", #24\n\t"                                                 \
+    "mla r11, r1, " z ", r11\n\t"                                              \
+    "asr.w r1, " w ", #16\n\t"                                                 \
+    "mla r10, r1, " z ", r10\n\t"                                              \
+    "asr.w r1, " w ", #8\n\t"                                                  \
+    "mla r9, r1, " z ", r9\n\t"                                                \
     "mla r8, " w ", " z ", r8\n\t"
 #define DOT_MUL_FOUR8                                                          \
     "ldm.w r0!, {r2-r5}\n\t"                                                   \
-    "ldrd r6, r7, [r1], #8\n\t" DOT_MUL_WORD8("r2", "r6") DOT_MUL_WORD8(       \
-        "r3", "r7") "ldrd r6, r7, [r1], #8\n\t" DOT_MUL_WORD8("r4", "r6")      \
+    "ldrd r6, r7, [r12], #8\n\t" DOT_MUL_WORD8("r2", "r6") DOT_MUL_WORD8(      \
+        "r3", "r7") "ldrd r6, r7, [r12], #8\n\t" DOT_MUL_WORD8("r4", "r6")     \
         DOT_MUL_WORD8("r5", "r7")
-enum { DOT_MUL_FOUR8_BYTES = 31 * 4 };
 
 /* What the sums start from, for each to be a row's when 2^8 times the next one
  * are taken away. */
 #define DOT_MUL_START8                                                         \
-    "ldr r4, [r1, #-4]\n\t"                                                    \
-    "lsl r4, r4, #7\n\t"                                                       \
-    "rsb r10, r4, #0\n\t"                                                      \
+    "ldr r10, [r12, #-4]\n\t"                                                  \
+    "lsl r10, r10, #7\n\t"                                                     \
+    "rsb r10, r10, #0\n\t"                                                     \
     "add r9, r10, r10, lsl #8\n\t"                                             \
     "add r8, r10, r9, lsl #8\n\t"                                              \
     "mov r11, #0\n\t"
@@ -49,64 +48,83 @@ dot_mul_group8(DOT_MUL_IS(const uint32_t *, w), DOT_MUL_IS(const int32_t *, z),
                DOT_MUL_IS(const int32_t *, z_end), DOT_MUL_IS(int64_t *, sum))
 {
     __asm__ volatile("push {r3-r11, lr}\n\t"
+                     "mov r12, r1\n\t"
                      "mov lr, r2\n\t" DOT_MUL_START8 "2:\n\t" DOT_MUL_FOUR8
-                     "cmp r1, lr\n\t"
+                     "cmp r12, lr\n\t"
                      "bne.w 2b\n\t" DOT_MUL_APART8 "ldr r7, [sp]\n\t" /**/
                      DOT_MUL_SUM8("r8") DOT_MUL_SUM8("r9") DOT_MUL_SUM8("r10")
                          DOT_MUL_SUM8("r11") "add sp, #4\n\t"
                                              "pop {r4-r11, pc}");
 }
 
-#define DOT_MUL_EXPS "[sp, #60]"
-#define DOT_MUL_B_STEP "[sp, #64]"
-#define DOT_MUL_ARG_EXP "[sp, #68]"
-
-/* The bias b and r12 to 64 bits, then as above. */
+/* A row whose bias is b: exponent at r1, arg_exp in r4.  What leaves 32 bits
+ * with its bias is halved, and rounded by one bit less.  What ASRS shifts out
+ * last is carried. */
 #define DOT_MUL_ROW8(sum, b)                                                   \
-    "asr r12, " sum ", #31\n\t"                                                \
     "adds " sum ", " b "\n\t"                                                  \
-    "adc r12, r12, " b ", asr #31\n\t"                                         \
-    "ldrb r5, [r7], #1\n\t"                                                    \
-    "sub r5, r6\n\t"                                                           \
-    "rsb " b ", r5, #32\n\t"                                                   \
-    "lsrs " sum ", r5\n\t"                                                     \
-    "lsl r12, " b "\n\t"                                                       \
-    "adc " sum ", r12\n\t"                                                     \
+    "ldrb " b ", [r1], #1\n\t"                                                 \
+    "sub " b ", " b ", r4\n\t"                                                 \
+    "bvc 4f\n\t"                                                               \
+    "rrx " sum ", " sum "\n\t"                                                 \
+    "sub " b ", " b ", #1\n"                                                   \
+    "4:\n\t"                                                                   \
+    "asrs " sum ", " b "\n\t"                                                  \
+    "adc " sum ", " sum ", #0\n\t"                                             \
     "ssat " sum ", #16, " sum "\n\t"                                           \
-    "strh " sum ", [r4], #2\n\t"
+    "strh " sum ", [r2], #2\n\t"
 
-/* The results of groups from w on, up to a_end.  first: bytes of code of the
- * first turn. */
+/* The results of a map's whole groups.  On the stack is what one begins with
+ * and, up to r6, is rounded with:
+ *
+ *      0 exps, a, b                    24 what the sums start from
+ *     12 arg_exp                       40 z
+ *     16 bytes between two b           44 where the first turn of the loop
+ *     20 a's end                          starts: it may be half a turn
+ *
+ * lr is the end of z. */
 static __attribute__((naked, noinline)) void
-dot_mul_groups8(DOT_MUL_IS(const uint32_t *, w), DOT_MUL_IS(const int32_t *, z),
-                DOT_MUL_IS(uint32_t, first), DOT_MUL_IS(const int32_t *, z_end),
-                DOT_MUL_IS(int16_t *, a), DOT_MUL_IS(const int16_t *, a_end),
-                DOT_MUL_IS(const int32_t *, b),
-                DOT_MUL_IS(const uint8_t *, exps), DOT_MUL_IS(uint32_t, b_step),
-                DOT_MUL_IS(int32_t, arg_exp))
+dot_mul_groups8(DOT_MUL_IS(const dot_map *, m), DOT_MUL_IS(int16_t *, a))
 {
     __asm__ volatile(
-        DOT_MUL_BEGIN DOT_MUL_START8
-        "ldr lr, " DOT_MUL_Z_END "\n\t"
-        "mov pc, r2\n"
-        "2:\n\t" DOT_MUL_FOUR8 DOT_MUL_FOUR8 "3:\n\t"
-        "cmp r1, lr\n\t"
-        "bne.w 2b\n\t" DOT_MUL_APART8 "ldrd r6, r7, " DOT_MUL_B "\n\t"
-        "ldr r4, " DOT_MUL_A "\n\t"
-        "ldm r6, {r1-r3, lr}\n\t"
-        "ldr r5, " DOT_MUL_B_STEP "\n\t"
-        "add r6, r5\n\t"
-        "str r6, " DOT_MUL_B "\n\t"
-        "ldr r6, " DOT_MUL_ARG_EXP "\n\t" /**/
-        DOT_MUL_ROW8("r8", "r1") DOT_MUL_ROW8("r9", "r2")
-            DOT_MUL_ROW8("r10", "r3") DOT_MUL_ROW8("r11", "lr") /**/
-        "ldr r5, [sp, #52]\n\t"
-        "str r7, " DOT_MUL_EXPS "\n\t"
-        "str r4, " DOT_MUL_A "\n\t"
-        "cmp r4, r5\n\t"
-        "bne.w 1b\n\t"
-        "add sp, #12\n\t"
-        "pop {r4-r11, pc}");
+        "push {r4-r11, lr}\n\t"
+        "sub sp, #48\n\t"
+        "mov r2, r1\n\t"
+        "ldm r0, {r0, r3-r8}\n\t"
+        "mov r12, r5\n\t"
+        "add lr, r12, r7, lsl #2\n\t"
+        "bic r6, r6, #3\n\t"
+        "add r6, r2, r6, lsl #1\n\t"
+        "mov r1, r4\n\t"
+        "mov r4, r8\n\t"
+        "adr.w r8, 2f + 1\n\t"
+        "str r8, [sp, #44]\n\t"
+        "lsls r7, r7, #29\n\t"
+        "bpl 5f\n\t"
+        "adr.w r8, 3f + 1\n\t"
+        "str r8, [sp, #44]\n"
+        "5:\n\t"
+        "movs r5, #16\n\t"
+        "cbnz r3, 6f\n\t"
+        "movs r5, #0\n\t"
+        "adr.w r3, 7f\n"
+        "6:\n\t" DOT_MUL_START8 "add r7, sp, #24\n\t"
+        "stm r7, {r8-r12}\n\t"
+        "stm sp, {r1-r6}\n"
+        "1:\n\t"
+        "ldm sp, {r1-r6, r8-r12, pc}\n"
+        "2:\n\t" DOT_MUL_FOUR8 "3:\n\t" DOT_MUL_FOUR8 "cmp r12, lr\n\t"
+        "bne.w 2b\n\t" DOT_MUL_APART8 "ldm sp, {r1-r6}\n\t"
+        "ldrd r7, r12, [r3]\n\t" DOT_MUL_ROW8("r8", "r7") DOT_MUL_ROW8(
+            "r9", "r12") "ldrd r7, r12, [r3, #8]\n\t" DOT_MUL_ROW8("r10", "r7")
+            DOT_MUL_ROW8("r11", "r12") "add r3, r5\n\t"
+                                       "stm sp, {r1-r3}\n\t"
+                                       "cmp r2, r6\n\t"
+                                       "bne.w 1b\n\t"
+                                       "add sp, #48\n\t"
+                                       "pop {r4-r11, pc}\n\t"
+                                       ".balign 4\n"
+                                       "7:\n\t"
+                                       ".word 0, 0, 0, 0");
 }
 
 static inline void dot_mul_words8(const uint32_t *w, const int32_t *z,
@@ -115,17 +133,12 @@ static inline void dot_mul_words8(const uint32_t *w, const int32_t *z,
     dot_mul_group8(w, z, z + n, sum);
 }
 
-/* |W z + b| < 2^32, so that a shift of 1 leaves 32 bits. */
 static inline uint32_t dot_mul_words_map8(const dot_map *m, int16_t *a)
 {
-    const uint32_t n = m->stride, first = (n / 4 - 1) % 2 + 1;
     const uint32_t rows = m->rows & ~3u;
-    const int32_t *z = m->z;
 
     if (rows)
-        dot_mul_groups8(m->w, z, first * DOT_MUL_FOUR8_BYTES, z + n, a,
-                        a + rows, m->b ? m->b : dot_mul_none, m->exps,
-                        m->b ? 16 : 0, m->arg_exp);
+        dot_mul_groups8(m, a);
     return rows;
 }
 

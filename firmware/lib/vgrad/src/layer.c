@@ -274,7 +274,7 @@ static uint32_t gates_step(vg_run *r, const vg_layer *l, const vg_map *gate,
     }
     if (vg_in_words(gate)) {
         r->saturated += vg_words_map(r, l, gate, symbol, NULL, a);
-        return 1;
+        return gate->together;
     }
     if ((VG_HAS_SYMBOLS && symbol) ||
         (VG_HAS_PIECES && gate->reads != 'b' && gate->reads != 'x')) {

@@ -20,10 +20,10 @@
 #define POINT_TANHS point_avx2_tanhs
 #define POINT_CARRY point_avx2_carry
 #define POINT_SQUASH point_avx2_squash
-#elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+#elif defined(__thumb2__)
 #define POINT_IN_ONE_PASS
-#include "point_dsp.h"
-#define point_lstm point_dsp_lstm
+#include "point_thumb2.h"
+#define point_lstm point_thumb2_lstm
 #else
 #define POINT_IN_ONE_PASS
 #endif

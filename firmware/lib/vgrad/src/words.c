@@ -19,9 +19,13 @@ static void begin_block(wide_cursor *c)
     c->left = VG_BLOCK;
 }
 
-/* n columns from z; null: zeros. */
+/* n columns from z; null: zeros, up to 3. */
 static void put_columns(wide_cursor *c, const vg_sig *z, uint32_t n)
 {
+    static const vg_sig zeros[3];
+
+    if (!z)
+        z = zeros;
     while (n) {
         uint32_t run;
         int32_t sum, *at;
@@ -32,13 +36,17 @@ static void put_columns(wide_cursor *c, const vg_sig *z, uint32_t n)
         at = c->at;
         n -= run;
         c->left -= run;
-        for (uint32_t k = c->left + run; k > c->left; k--) {
-            sum += *at++ = z ? *z++ : 0;
-            if (DOT_PAIRS && c->pairs && k & 1) {
-                *at = (at[-2] + at[-1]) * 32768;
-                at++;
+        if (DOT_PAIRS && c->pairs)
+            for (uint32_t k = c->left + run; k > c->left; k--) {
+                sum += *at++ = *z++;
+                if (k & 1) {
+                    *at = (at[-2] + at[-1]) * 32768;
+                    at++;
+                }
             }
-        }
+        else
+            for (; run; run--)
+                sum += *at++ = *z++;
         *c->sum = sum;
         c->at = at;
     }
@@ -197,6 +205,25 @@ static VG_APART uint32_t each_group(const vg_run *r, const vg_layer *l,
     return clamped;
 }
 
+/* a[] of a map and those together with it.  Returns the clamps that count; of
+ * maps together none does. */
+static VG_APART uint32_t each_map(const vg_run *r, const vg_layer *l,
+                                  const vg_map *m, const vg_input *symbol,
+                                  vg_sig *a)
+{
+    const vg_map *const end = m + m->together;
+    uint32_t clamped;
+
+    do {
+        const uint32_t done = many_groups(r, m, symbol, a);
+        clamped = done < m->rows || m->counts
+                      ? each_group(r, l, m, symbol, done, a)
+                      : 0;
+        a += m->rows;
+    } while (++m < end);
+    return clamped;
+}
+
 /* ---- layers and readouts -------------------------------------------- */
 
 /* What a gate reads, widened, if the one before it read something else. */
@@ -241,8 +268,6 @@ static VG_APART void put_readout(const vg_run *r, const vg_sig *h,
 uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
                       const vg_input *x, const vg_sig *h, vg_sig *a)
 {
-    uint32_t done;
-
     if (l) {
         put_gate(r, l, m, x);
     } else {
@@ -250,10 +275,7 @@ uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
         if (x->x || m->columns == vg_run_readout(r)->n_h)
             x = NULL;
     }
-    done = many_groups(r, m, x, a);
-    if (done == m->rows && !m->counts)
-        return 0;
-    return each_group(r, l, m, x, done, a);
+    return each_map(r, l, m, x, a);
 }
 
 /* a of n and m, rows apart, of sums of theirs. */
