@@ -183,6 +183,21 @@ def test_what_the_build_lacks_is_refused_when_a_run_begins(flags, kind, result):
             assert y == host.run(x)[0].tolist()
 
 
+@needs_arm
+@pytest.mark.parametrize("core", ["m0", "m3", "m4", "m55"])
+@pytest.mark.parametrize("n_out", [1, 3])
+def test_a_readout_s_clamps_are_counted_alike_where_h_is_not_aligned(core, n_out):
+    kind = {"n_in": 3, "n_max": 9, "n_layers": 1, "n_out": n_out, "shortcuts": True}
+    blob, shape, x = drawn(0, **LEFT, **kind, extreme=True)
+    chip, found = start(core, LEAST, blob)
+    assert found == OK
+    run = chip.symbols["bench_run"]
+    with HostExecutor(blob) as host:
+        assert steps(chip, run, x, shape.n_out) == host.run(x)[0].tolist()
+        assert struct.unpack("<I", chip.read(run + 12, 4)) == (host.saturated,)
+        assert host.saturated
+
+
 # ---- the header ------------------------------------------------------------------
 
 STARTS = """

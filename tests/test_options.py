@@ -72,6 +72,7 @@ def drawn(seed=0, **kind):
     ("core", "flags", "kind"),
     [
         (CORE, LEAST, LEFT),
+        (CORE, ("-Os", "-DVG_SMALL_TABLES", *LEAST), {**LEFT, "n_max": 60}),
         ("m0", WORDS, {"output": "none", "layout": "words"}),
         (CORE, ("-DVG_OUTPUTS=4", "-DVG_WEIGHTS=8"), {"output": "softmax", "bits": 8}),
         (

@@ -47,6 +47,7 @@
 #elif defined(__thumb__) && !defined(__thumb2__) &&                            \
     __ARM_ARCH_PROFILE == 'M' && !defined(VG_PORTABLE)
 #include "dot_m0_rows.h"
+#define DOT_ROW16 dot_m0_row16
 #define DOT_MAP16 dot_m0_map16
 #define DOT_MAP8 dot_m0_map8
 #else

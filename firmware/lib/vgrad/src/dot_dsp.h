@@ -118,13 +118,7 @@ static VG_APART int64_t dot_dsp_row16(const int16_t *w, const int16_t *z,
 /* Maps that no kernel of dot_dsp_map.h takes, most of one row. */
 static inline void dot_dsp_any16(const dot_map *m, int16_t *a)
 {
-    const int16_t *w = m->w;
-
-    for (uint32_t row = 0; row < m->rows; row++, w += m->stride) {
-        const int64_t sum = dot_dsp_row16(w, m->z, m->stride);
-        a[row] = fx_narrow(
-            fx_rs31(sum + (m->b ? m->b[row] : 0), m->exps[0] - m->arg_exp));
-    }
+    DOT_C_ROWS(int16_t, 0, dot_dsp_row16)
 }
 
 static VG_APART void dot_dsp_any8(const dot_map *m, int16_t *a)
