@@ -295,16 +295,18 @@ static uint32_t gates_step(vg_run *r, const vg_layer *l, const vg_map *gate,
 
 void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
 {
+    const vg_map *gate = l->gate, *const end = gate + l->n_gates;
     vg_sig *a = vg_run_values(r);
 
-    for (uint32_t k = 0, n; k < l->n_gates; k += n) {
-        const vg_map *gate = &l->gate[k];
-        if (VG_HAS_LATE && k == l->n_early)
+    do {
+        uint32_t n;
+        if (VG_HAS_LATE && gate == l->gate + l->n_early)
             r->saturated += vg_cells[l->cell]->between(
                 l, vg_run_values(r), vg_run_c(r, l), vg_run_r(r, l));
         n = gates_step(r, l, gate, symbol, a);
         a += n * gate->rows;
-    }
+        gate += n;
+    } while (gate < end);
     r->saturated += vg_cells[l->cell]->unit(l, vg_run_values(r), vg_run_c(r, l),
                                             vg_run_r(r, l));
 }
