@@ -1,4 +1,4 @@
-"""A blob as one C header: the bytes, their sizes and how to run them."""
+"""A blob as one C header: the bytes, opened here, their sizes and how to run them."""
 
 from __future__ import annotations
 
@@ -6,36 +6,45 @@ import re
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyvgrad.blob import parse
 from pyvgrad.native import HostExecutor
+from pyvgrad.native_core import Opened
 from pyvgrad.qmodel import QModel
 
 _TEXT = """\
 /* {name}: a model for vgrad, {weights} weights of {bits} bits.
  * Made by `pyvgrad export --header`; blob CRC {crc:08x}.
  *
- *     #include "vgrad.h"
- *
- *     static uint32_t arena[VG_MODEL_ARENA_SIZE / 4];
- *     static vg_model m;
+ *     static uint32_t arena[VG_MODEL_OPENED_SIZE / 4];
  *     static vg_run r;
 {arrays}
  *
- *     if (vg_model_open(&m, vg_model_blob, VG_MODEL_BLOB_SIZE) != VG_OK ||
- *         vg_run_init(&r, &m, arena, sizeof arena) != VG_OK{call}
+ *     if (vg_run_init_opened(&r, &vg_model_opened, arena, sizeof arena) !=
+ *         VG_OK{call}
  *
  * A step has n_in = {n_in} signals x = raw / 2^{x_exp} and n_out = {n_out} signals
  * y = raw / 2^{y_exp}; vg_run_reset(&r) starts another sequence.
+ *
+ * The model was opened when this was made.  To have the blob checked again where
+ * it runs, at the cost of some code and, for it, of an arena of
+ * VG_MODEL_ARENA_SIZE bytes: vg_model_open(&m, vg_model_blob,
+ * VG_MODEL_BLOB_SIZE), then vg_run_init.
  */
 #ifndef VG_MODEL_H
 #define VG_MODEL_H
 
-#include <stdint.h>
+#include "vgrad.h"
+
+#if VG_OPENED_VERSION != {version}
+#error "another vgrad made this header: export the model again"
+#endif
 
 enum {{
     VG_MODEL_BLOB_SIZE = {size}, /* bytes of flash */
-    VG_MODEL_ARENA_SIZE = {arena}, /* bytes of RAM */
+    VG_MODEL_OPENED_SIZE = {opened}, /* bytes of RAM for vg_model_opened */
+    VG_MODEL_ARENA_SIZE = {arena}, /* bytes of RAM for vg_run_init */
     VG_MODEL_STATE_SIZE = {state}, /* bytes of a saved state */
     VG_MODEL_N_IN = {n_in},
     VG_MODEL_N_OUT = {n_out},
@@ -46,6 +55,17 @@ enum {{
 /* Words, so that it is aligned; little-endian like the core. */
 static const uint32_t vg_model_blob[VG_MODEL_BLOB_SIZE / 4] = {{
 {words}
+}};
+
+/* For vg_model_opened alone. */
+static const uint32_t vg_model_places[{n_places}] = {{
+{places}
+}};
+
+static const vg_opened vg_model_opened = {{
+    {{(const uint8_t *)vg_model_blob, {fields}}},
+    vg_model_places,
+    VG_MODEL_OPENED_SIZE
 }};
 
 #endif
@@ -73,7 +93,8 @@ _WHOLE = (
  *         vg_run_whole(&r, x[0], STEPS, %s, buf, sizeof buf) != VG_OK)
  *         return;
  *
- * buf is for that many steps: vg_run_whole_size(&m, STEPS) bytes.
+ * buf is for that many steps: vg_run_whole_size(&vg_model_opened.model, STEPS)
+ * bytes.
 """,
 )
 
@@ -89,24 +110,32 @@ def _usage(model: QModel, core: HostExecutor) -> dict[str, str]:
     return {"arrays": arrays.rstrip(), "call": call.rstrip()}
 
 
+def _lines(words: NDArray[np.uint32]) -> str:
+    """Numbers of an array in C."""
+    texts = [f"0x{w:08x}u" for w in words]
+    rows = [", ".join(texts[k : k + 6]) for k in range(0, len(texts), 6)]
+    return ",\n".join(f"    {row}" for row in rows)
+
+
 def header(blob: bytes, name: str) -> str:
-    """C source of a header that embeds the blob, with its arena's size in bytes.
+    """C source of a header with the blob, opened, and its arena's sizes in bytes.
 
     BlobError if the blob is damaged.
     """
     model = parse(blob)
     blob = blob[: int.from_bytes(blob[8:12], "little")]
     with HostExecutor(blob) as core:
+        opened: Opened = core.opened
         arena, state = core.arena_bytes, len(core.state)
         usage = _usage(model, core)
-    words = [f"0x{w:08x}u" for w in np.frombuffer(blob, "<u4")]
-    lines = [", ".join(words[k : k + 6]) for k in range(0, len(words), 6)]
     return _TEXT.format(
         name=re.sub(r"[^\w.-]", "_", Path(name).name),
         weights=f"{model.shape.n_weights:,}",
         bits=model.weight_bits,
         crc=int.from_bytes(blob[-4:], "little"),
+        version=opened.version,
         size=len(blob),
+        opened=opened.arena_bytes,
         arena=arena,
         state=state,
         n_in=model.shape.n_in,
@@ -114,5 +143,8 @@ def header(blob: bytes, name: str) -> str:
         x_exp=model.x_exp,
         y_exp=model.y_exp,
         **usage,
-        words=",\n".join(f"    {line}" for line in lines),
+        words=_lines(np.frombuffer(blob, "<u4")),
+        n_places=len(opened.places),
+        places=_lines(opened.places),
+        fields=", ".join(map(str, opened.model)),
     )

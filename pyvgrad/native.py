@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pyvgrad.blob import pack, parse
 from pyvgrad.errors import BlobError
 from pyvgrad.executor import NO_STEP, Executor, Passed
-from pyvgrad.native_core import Core, Rows, Run
+from pyvgrad.native_core import Core, Opened, Rows, Run
 from pyvgrad.signals import Signals, int32_counts, raw_signals
 
 
@@ -47,6 +47,11 @@ class HostExecutor(Executor):
         self.n_in, self.n_out = int(self._model.n_in), int(self._model.n_out)
         self.whole = bool(self._model.whole)
         self._linear: HostExecutor | None = None
+
+    @property
+    def opened(self) -> Opened:
+        """What the core found of the blob, as a constant of a program in C."""
+        return self._opened.opened()
 
     def _in(self, x: Signals) -> Any:
         return self._ffi.from_buffer("vg_sig[]", x)

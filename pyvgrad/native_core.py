@@ -116,6 +116,20 @@ class Outcome:
     saturated: NDArray[np.uint32]
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What the core finds of a blob: the parts of a vg_opened, for C.
+
+    ``model`` are the numbers of vg_model, behind its pointer; ``version`` is
+    VG_OPENED_VERSION.
+    """
+
+    version: int
+    model: tuple[int, ...]
+    places: NDArray[np.uint32]
+    arena_bytes: int
+
+
 class Run:
     """A blob opened in a build of the core, with the arena of one vg_run.
 
@@ -128,6 +142,18 @@ class Run:
         self.bytes = int(core.lib.vg_run_size(self.model))
         self._arena, self.run = core.words(self.bytes), core.ffi.new("vg_run *")
         core.check(core.lib.vg_run_init(self.run, self.model, self._arena, self.bytes))
+
+    def opened(self) -> Opened:
+        """What the core found, which is the same on every machine."""
+        ffi, places = self.core.ffi, self.run.places
+        n = self.run.arena - places
+        numbers = [name for name, _ in ffi.typeof(self.model[0]).fields]
+        return Opened(
+            int(self.core.lib.VG_OPENED_VERSION),
+            tuple(int(getattr(self.model, name)) for name in numbers[1:]),
+            np.array(ffi.unpack(places, n), np.uint32),
+            self.bytes - 4 * n,
+        )
 
     def batch(
         self,

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -67,7 +68,8 @@ def test_export_writes_what_it_says(pyvgrad, model, tmp_path):
         '#include <stdio.h>\n#include "M.h"\nint main(void) { fwrite(vg_model_blob, 1, '
         "VG_MODEL_BLOB_SIZE, stdout); return VG_MODEL_ARENA_SIZE == 0; }\n"
     )
-    flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror"]
+    include = Path(__file__).parents[1] / "firmware/lib/vgrad/include"
+    flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{include}"]
     subprocess.run(["gcc", *flags, "main.c", "-o", "main"], cwd=tmp_path, check=True)
     done = subprocess.run(tmp_path / "main", capture_output=True, check=True)
     assert done.stdout == (tmp_path / "M.vg").read_bytes()

@@ -184,10 +184,10 @@ def test_the_usage_in_an_exported_header_compiles_as_it_stands(tmp_path, mode):
     text = header(blob, "model.vg")
     (tmp_path / "model.h").write_text(text)
     lines = re.findall(r"^ \*     (.*)$", text.partition("*/")[0], re.MULTILINE)
-    (include, body) = "\n".join(lines).split("\n", 1)
+    body = "\n".join(lines)
     assert ("vg_run_step(" if mode == "stream" else "vg_run_whole(") in body
     (tmp_path / "main.c").write_text(
-        f'#include "model.h"\n{include}\n'
+        '#include "model.h"\n'
         "static int done = 1;\n"
         f"static void run(void)\n{{\n{body}\ndone = 0;\n}}\n"
         "int main(void)\n{\n    run();\n    return done;\n}\n"
@@ -203,7 +203,8 @@ def test_an_exported_header_states_the_blob_s_sizes_and_is_cxx_too(tmp_path):
     from pyvgrad.native import HostExecutor
 
     exported(tmp_path)
-    names = ["BLOB_SIZE", "ARENA_SIZE", "STATE_SIZE", "N_IN", "N_OUT", "X_EXP", "Y_EXP"]
+    names = ["BLOB_SIZE", "OPENED_SIZE", "ARENA_SIZE", "STATE_SIZE", "N_IN", "N_OUT"]
+    names += ["X_EXP", "Y_EXP"]
     values = ", ".join(f"(int)VG_MODEL_{name}" for name in names)
     (tmp_path / "main.cpp").write_text(
         '#include <cstdio>\n#include "model.h"\n'
@@ -212,11 +213,13 @@ def test_an_exported_header_states_the_blob_s_sizes_and_is_cxx_too(tmp_path):
         '    std::printf("%u", (unsigned)(vg_model_blob[0] & 0xffu)); }\n'
     )
     command = ["g++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "main.cpp"]
+    command.append(f"-I{LIB / 'include'}")
     subprocess.run([*command, "-o", "main"], cwd=tmp_path, check=True)
     printed = subprocess.check_output([tmp_path / "main"], text=True)
     blob = BLOB.read_bytes()
     model = parse(blob)
     with HostExecutor(blob) as core:
-        sizes = [len(blob), core.arena_bytes, len(core.state)]
+        arenas = [core.opened.arena_bytes, core.arena_bytes]
+        sizes = [len(blob), *arenas, len(core.state)]
     exps = [model.x_exp, model.y_exp]
     assert [int(word) for word in printed.split()] == [*sizes, 7, 7, *exps, blob[0]]

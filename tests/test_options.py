@@ -22,10 +22,9 @@ linked, sizes = load("linked"), load("sizes")
 CORE = "m4"
 ARG = -1  # VG_E_ARG
 LSTM = "-DVG_CELLS=16"
-RUNS = (LSTM, "-DVG_WEIGHTS=16", "-DVG_LAYOUTS=1", "-DVG_OUTPUTS=1", "-DVG_INPUTS=1")
-LEAST = (*RUNS, "-DVG_METHODS=1", "-DVG_RULES=1")  # TBPTT, SGD
+LEAST = sizes.BUILT["least"]
 WORDS = ("-DVG_OUTPUTS=0", "-DVG_LAYOUTS=2")
-LEFT = {"cell": "lstm", "bits": 16, "output": "linear", "n_layers": 2}  # of LEAST
+LEFT = {"cell": "lstm", "block": 1, "bits": 16, "output": "linear", "n_layers": 2}
 GOOD = {"loss": "mse", "k2": 8, "rate_q24": 1 << 20, "clip_q16": 1 << 16}
 MASKS = re.findall(
     r"#define VG_HAS_(\w+) \(\(\(VG_CELLS\) & (0x\w+)\) != 0\)",
@@ -73,6 +72,7 @@ def drawn(seed=0, **kind):
     ("core", "flags", "kind"),
     [
         (CORE, LEAST, LEFT),
+        (CORE, ("-Os", "-DVG_SMALL_TABLES", *LEAST), {**LEFT, "n_max": 60}),
         ("m0", WORDS, {"output": "none", "layout": "words"}),
         (CORE, ("-DVG_OUTPUTS=4", "-DVG_WEIGHTS=8"), {"output": "softmax", "bits": 8}),
         (
@@ -100,9 +100,11 @@ def test_options_know_which_cells_have_what():
 
 
 @pytest.mark.parametrize(
-    "kind", [{"bits": 8}, {"layout": "words"}, {"output": "softmax"}], ids=str
+    "kind",
+    [{"block": 2}, {"bits": 8}, {"layout": "words"}, {"output": "softmax"}],
+    ids=str,
 )
-def test_weights_layouts_and_outputs_left_out_are_refused_at_opening(kind):
+def test_blocks_weights_layouts_and_outputs_left_out_are_refused_at_opening(kind):
     blob, x = drawn(**{**LEFT, **kind})
     with pytest.raises(DeviceError, match="error -5"):  # VG_E_FORMAT
         count_steps(blob, x, CORE, LEAST)
@@ -163,6 +165,7 @@ def test_what_is_left_out_is_not_linked(tmp_path):
         *("vg_rtrl97_after", "vg_gru_derive", "normalized", "gru_unit"),
         *("vg_words_map", "dot_dsp_rows8", "vg_lut_exp", "lstm_h_identity"),
         *("vg_own_back", "gate_in_pieces", "widen_gate"),
+        *("readout_in_pieces", "lstm_by_fields"),
     ):
         assert name not in program.names
     assert "vg_tbptt_flow" in program.names

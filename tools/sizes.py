@@ -2,10 +2,10 @@
 
     .venv/bin/python tools/sizes.py [--json] [--on m0,m4] [-o docs/results]
 
-Flash and stack are of two programs, by core, optimization, tables and what the build
-has in it: one that only runs a model, one that also learns. The stack is the deepest
-way through the call graph, with what libgcc and libc take. -o writes the page and its
-figures.
+Flash and stack are of three programs, by core, optimization, tables and what the build
+has in it: one that opens a model and runs it, one that runs a model opened on the desk,
+one that also learns. The stack is the deepest way through the call graph, with what
+libgcc and libc take. -o writes the page and its figures.
 """
 
 import argparse
@@ -28,14 +28,17 @@ from pyvgrad.native import HostExecutor
 from pyvgrad.native_train import train_bytes
 
 RUNS = ("vg_model_open", "vg_run_size", "vg_run_init", "vg_run_step")
+OPENED = ("vg_run_init_opened", "vg_run_step")
 LEARNS = (*RUNS, "vg_train_size", "vg_train_init", "vg_train_step")
 LEARNS += ("vg_train_end", "vg_train_blob")
-PROGRAMS = {"run": RUNS, "learn": LEARNS}
-STEPS = {"run": ("vg_run_step",), "learn": ("vg_train_step", "vg_train_end")}
+PROGRAMS = {"run": RUNS, "opened": OPENED, "learn": LEARNS}
+STEPS = dict.fromkeys(("run", "opened"), ("vg_run_step",))
+STEPS["learn"] = ("vg_train_step", "vg_train_end")
 OPTIMIZATIONS = ("-O2", "-Os")
 TABLES = {"full": (), "small": ("-DVG_SMALL_TABLES",)}
 _LSTM = ("-DVG_CELLS=16", "-DVG_METHODS=1", "-DVG_RULES=1")  # TBPTT, SGD
-_LEAST = ("-DVG_WEIGHTS=16", "-DVG_LAYOUTS=1", "-DVG_OUTPUTS=1", "-DVG_INPUTS=1")
+_LEAST = ("-DVG_BLOCKS=1", "-DVG_WEIGHTS=16", "-DVG_LAYOUTS=1", "-DVG_OUTPUTS=1")
+_LEAST += ("-DVG_INPUTS=1",)
 BUILT = {"all": (), "lstm": _LSTM, "least": (*_LSTM, *_LEAST)}
 FIGURES = "sizes.json"
 COMMAND = ".venv/bin/python tools/sizes.py -o docs/results"
@@ -113,11 +116,12 @@ def program_rows(found: list[dict[str, Any]]) -> tuple[list[str], list[list[str]
         "tables",
         "built",
         "flash: run",
+        "opened",
         "learn",
         "stack: a step",
         "all",
     ]
-    head += ["stack learning: a step", "all"]
+    head += ["opened: a step", "all", "learning: a step", "all"]
     by_build: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
     for row in found:
         build = row["on"], row["optimization"], row["tables"], row["built"]
@@ -157,18 +161,21 @@ def page(found: dict[str, Any]) -> str:
             "",
             f"arm gcc {found['compiler']}; code and constants of the core and of what "
             "it takes from libgcc and libc, linked with `--gc-sections` by itself. "
-            f"*run* calls {', '.join(f'`{c}`' for c in RUNS)}; *learn* also "
-            f"{', '.join(f'`{c}`' for c in LEARNS[len(RUNS) :])}, which bring both "
-            "methods. Built with *all*, every cell, method and rule is in: which one "
-            f"runs is in the blob. Built for *lstm* with `{' '.join(BUILT['lstm'])}` "
-            "there are that cell, TBPTT and SGD alone, and for *least* with "
-            f"`{' '.join(_LEAST)}` beside, 16-bit weights in rows, a linear readout "
-            "and inputs that are no symbols. A program that only runs links nothing "
-            "of learning (`tests/test_sizes.py`).",
+            f"*run* calls {', '.join(f'`{c}`' for c in RUNS)}; *opened* "
+            f"{', '.join(f'`{c}`' for c in OPENED)}, of a model that is a constant of "
+            "the program (`pyvgrad export --header`); *learn* calls what *run* does, "
+            f"and {', '.join(f'`{c}`' for c in LEARNS[len(RUNS) :])}, which bring both "
+            "methods. No model is in any. Built with *all*, every cell, method and "
+            "rule is in: which one runs is in the blob. Built for *lstm* with "
+            f"`{' '.join(BUILT['lstm'])}` there are that cell, TBPTT and SGD alone, "
+            f"and for *least* with `{' '.join(_LEAST)}` beside, no blocks, 16-bit "
+            "weights in rows, a linear readout and inputs that are no symbols. A "
+            "program that only runs links nothing of learning (`tests/test_sizes.py`).",
             "",
             "Stack is the deepest way through the call graph, by `-fstack-usage` and "
             "the linked program: of a step, and of all the calls, where opening a "
-            "model or a training is the deepest.",
+            "model or a training is the deepest. *Opened* and *learning* are those of "
+            "the other programs.",
             "",
             *table(*program_rows(found["programs"])),
             "",

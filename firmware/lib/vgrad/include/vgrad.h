@@ -20,9 +20,9 @@
  * Build    All of src/ with include/ on the path; nothing to configure.
  *          VG_SMALL_TABLES saves 2,304 bytes of flash for some instructions
  *          more a function, the bits stay the same.  VG_ASSERT(truth) is empty
- *          unless defined.  VG_CELLS, VG_WEIGHTS, VG_LAYOUTS, VG_OUTPUTS,
- *          VG_INPUTS, VG_METHODS and VG_RULES, numbers, leave out what a
- *          program does not use: src/options.h.
+ *          unless defined.  VG_CELLS, VG_BLOCKS, VG_WEIGHTS, VG_LAYOUTS,
+ *          VG_OUTPUTS, VG_INPUTS, VG_METHODS and VG_RULES, numbers, leave out
+ *          what a program does not use: src/options.h.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -35,6 +35,10 @@
 extern "C" {
 #endif
 /* cdef: the Python binding is built from the lines down to "cdef end". */
+
+/* Of the places in a vg_opened: a header made for another one does not compile.
+ */
+#define VG_OPENED_VERSION 1
 
 typedef int16_t vg_sig; /* a signal: raw / 2^e, e stated by the model */
 
@@ -97,9 +101,11 @@ int vg_model_scale(const vg_model *m, const int32_t *count, vg_sig *x);
 
 typedef struct {
     const vg_model *model;
-    uint32_t *arena;
-    uint32_t saturated; /* unbounded values clamped since the last reset,
-                           modulo 2^32 */
+    const uint32_t *places; /* of vg_opened, or at the arena's front */
+    uint32_t *arena;        /* behind them */
+    uint32_t saturated;     /* unbounded values clamped since the last reset,
+                               modulo 2^32 */
+    uint32_t keeps_values;  /* of the gates, beyond the readout: for RTRL97 */
 } vg_run;
 
 /* Bytes of arena a run needs. */
@@ -107,6 +113,22 @@ int32_t vg_run_size(const vg_model *m);
 
 /* Bind a run to a model and reset it.  VG_E_ARG, _ALIGN, _SIZE. */
 int vg_run_init(vg_run *r, const vg_model *m, void *arena, uint32_t size);
+
+/* A model that was opened on the desk and is a constant of the program, as
+ * `pyvgrad export --header` writes it: vg_model_opened.  Its model is what
+ * vg_model_open gives and goes into any other call. */
+typedef struct {
+    vg_model model;
+    const uint32_t *places; /* what lies where in the blob and in the arena */
+    uint32_t size;          /* bytes of arena a run needs; less than
+                               vg_run_size, for places are not in it */
+} vg_opened;
+
+/* As vg_model_open and vg_run_init, which need not be linked then: the blob is
+ * not checked again.  VG_E_ARG, _ALIGN, _SIZE; VG_E_FORMAT where the build
+ * lacks what the model has. */
+int vg_run_init_opened(vg_run *r, const vg_opened *o, void *arena,
+                       uint32_t size);
 
 /* One time step: x[n_in] in, y[n_out] out.  y may be null: the state moves on
  * and the readout is not computed.  x and y may not overlap.  VG_E_ARG where

@@ -137,6 +137,7 @@ static void lay_out(vg_train *t, const vg_model *m, const beginning *b)
     (void)vg_plan_lay(&t->model, &t->learn, p->plain, plan, vg_gates_of(t),
                       vg_nets_of(t));
     (void)vg_run_init(&t->run, &t->model, vg_at(t, p->run), p->gates - p->run);
+    t->run.keeps_values = !vg_is_tbptt(t);
 }
 
 static void start(vg_train *t, const vg_model *m)

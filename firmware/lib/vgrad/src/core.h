@@ -5,6 +5,7 @@
 #define VG_CORE_H
 
 #include <stddef.h>
+#include <string.h>
 
 #include "fx.h"
 #include "options.h"
@@ -136,7 +137,8 @@ static inline int32_t vg_weight(const uint8_t *blob, const vg_map *m,
                    : ((const int16_t *)(const void *)w)[at];
 }
 
-/* A layer: where it is in the blob and, after vg_run_init, in the arena. */
+/* A layer: where it is in the blob and, as a run has it, in the arena.  A
+ * change here, in vg_map or in vg_readout changes VG_OPENED_VERSION. */
 typedef struct {
     vg_map gate[VG_MAX_GATES];
     uint32_t rows;    /* of all gates: their values at one step */
@@ -227,8 +229,9 @@ static inline uint32_t vg_fields(const vg_layer *l)
  * for each cell its own, and tanh twice. */
 static inline int vg_is_plain_lstm(const vg_layer *l)
 {
-    return l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT) &&
-           l->block == 1;
+    return (VG_IS_LSTM ||
+            l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT)) &&
+           (!VG_HAS_BLOCKS || l->block == 1);
 }
 
 /* ---- walk.c --------------------------------------------------------- */
@@ -282,6 +285,17 @@ uint32_t vg_crc32(const uint8_t *p, uint32_t n);
 
 /* ---- layer.c -------------------------------------------------------- */
 
+/* to[n] = from[n], apart.  What is to be small has no memcpy for this alone. */
+static inline void vg_copy(vg_sig *to, const vg_sig *from, uint32_t n)
+{
+#ifdef __OPTIMIZE_SIZE__
+    while (n--)
+        *to++ = *from++;
+#else
+    memcpy(to, from, 2 * (size_t)n);
+#endif
+}
+
 /* The model's x at one step: x[n_in], or where x is null the one-hot x of a
  * symbol, whose 1.0 is the raw number one. */
 typedef struct {
@@ -330,11 +344,12 @@ uint32_t vg_words_map(const vg_run *r, const vg_layer *l, const vg_map *m,
 void vg_words_reset(const vg_run *r, const vg_layer *l, const vg_map *n,
                     const vg_input *symbol, vg_sig *a);
 
-/* ---- run.c: what lies in a run's arena -------------------------------- */
+/* ---- run.c: a run's places, vg_readout and vg_layer[n_layers], and what lies
+ * in its arena ---------------------------------------------------------- */
 
 static inline const vg_readout *vg_run_readout(const vg_run *r)
 {
-    return (const vg_readout *)(const void *)r->arena;
+    return (const vg_readout *)(const void *)r->places;
 }
 
 static inline const vg_layer *vg_run_layers(const vg_run *r)
@@ -370,6 +385,12 @@ static inline vg_sig *vg_run_r(const vg_run *r, const vg_layer *l)
 static inline uint32_t vg_n_extra(const vg_layer *l)
 {
     return vg_is_cell(l, VG_GRU_RESET_BEFORE) || vg_gives_y(l) ? l->n : 0;
+}
+
+/* Where in these values the readout may have its [h; x]: behind y. */
+static inline uint32_t vg_readout_at(const vg_layer *top)
+{
+    return vg_gives_y(top) ? (top->rows + top->n + 1u) & ~(uint32_t)1 : 0;
 }
 
 /* The gates' values of the layer that took its step last, s or y behind them.

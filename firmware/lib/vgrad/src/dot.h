@@ -15,6 +15,7 @@
 #define DOT_MAP8 dot_mve_map8
 #elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_dsp_map.h"
+#define DOT_ROW16 dot_dsp_row16
 #define DOT_W16 dot_dsp_w16
 #define DOT_W8 dot_dsp_w8
 #define DOT_GATES16 dot_dsp_gates16
@@ -46,6 +47,7 @@
 #elif defined(__thumb__) && !defined(__thumb2__) &&                            \
     __ARM_ARCH_PROFILE == 'M' && !defined(VG_PORTABLE)
 #include "dot_m0_rows.h"
+#define DOT_ROW16 dot_m0_row16
 #define DOT_MAP16 dot_m0_map16
 #define DOT_MAP8 dot_m0_map8
 #else
@@ -69,6 +71,11 @@ static VG_APART void dot_any_w8(const int8_t *w0, const int8_t *w1,
     dot_c_w8(w0, w1, z, n, sum);
 }
 #endif
+
+#ifndef DOT_ROW16
+#define DOT_ROW16 dot_c_row16
+#endif
+#define DOT_ROW8 dot_c_row8
 
 #ifndef DOT_GATES16
 #define DOT_GATES16 dot_each16

@@ -111,6 +111,15 @@ static inline uint32_t dot_c_words_map(const dot_map *m, int16_t *a)
                                      m->exps[each * k] - m->arg_exp));         \
     }
 
+/* The same row by row. */
+#define DOT_C_ROWS(type, each, one_row)                                        \
+    const type *w = m->w;                                                      \
+    for (uint32_t row = 0; row < m->rows; row++, w += m->stride) {             \
+        const int64_t sum = one_row(w, m->z, m->stride);                       \
+        a[row] = fx_narrow(fx_rs31(sum + (m->b ? m->b[row] : 0),               \
+                                   m->exps[(each) * row] - m->arg_exp));       \
+    }
+
 /* a of maps one by one. */
 #define DOT_C_GATES(type, each, one)                                           \
     dot_map *const m = &g->map;                                                \

@@ -96,10 +96,29 @@ static inline void dot_dsp_w8(const int8_t *w0, const int8_t *w1,
     dot_c_w8(w0, w1, z, n, sum);
 }
 
-/* Maps that no kernel of dot_dsp_map.h takes. */
-static VG_APART void dot_dsp_any16(const dot_map *m, int16_t *a)
+/* w z of a padded row. */
+static VG_APART int64_t dot_dsp_row16(const int16_t *w, const int16_t *z,
+                                      uint32_t n)
 {
-    DOT_C_MAP(int16_t, 0, dot_dsp_w16)
+    int64_t sum = 0;
+    uint32_t z0, z1, w0, w1;
+
+    for (n /= 4; n; n--)
+        __asm__("ldrd %[z0], %[z1], [%[z]], #8\n\t"
+                "ldrd %[w0], %[w1], [%[w]], #8\n\t"
+                "smlald %Q[sum], %R[sum], %[w0], %[z0]\n\t"
+                "smlald %Q[sum], %R[sum], %[w1], %[z1]"
+                : [sum] "+r"(sum), [z] "+r"(z), [w] "+r"(w), [z0] "=&r"(z0),
+                  [z1] "=&r"(z1), [w0] "=&r"(w0), [w1] "=&r"(w1)
+                :
+                : "memory");
+    return sum;
+}
+
+/* Maps that no kernel of dot_dsp_map.h takes, most of one row. */
+static inline void dot_dsp_any16(const dot_map *m, int16_t *a)
+{
+    DOT_C_ROWS(int16_t, 0, dot_dsp_row16)
 }
 
 static VG_APART void dot_dsp_any8(const dot_map *m, int16_t *a)

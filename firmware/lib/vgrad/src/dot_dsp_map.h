@@ -8,7 +8,7 @@
 #include "dot_dsp_rows8.h"
 
 /* Maps that a kernel does not take. */
-static VG_APART void dot_dsp_each16(dot_gates *g, int16_t *a)
+static VG_APART VG_ONCE void dot_dsp_each16(dot_gates *g, int16_t *a)
 {
     DOT_C_GATES(int16_t, 0, dot_dsp_any16)
 }

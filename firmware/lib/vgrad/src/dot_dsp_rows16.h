@@ -9,7 +9,8 @@
 /* clang-format off */
 
 /* Six columns of both rows, in nine instructions of four bytes, and the two or
- * four that are left over. */
+ * four that are left over.  A turn is eight of them, or one where size counts;
+ * DOT_DSP_16_MASK is how many less one. */
 #define DOT_DSP_16_THREE(low, high)                                            \
     "smlald " low ", " high ", r5, r2\n\t"                                     \
     "smlald " low ", " high ", r6, r3\n\t"                                     \
@@ -36,6 +37,16 @@
     "smlald r10, r11, r6, r3\n\t"                                              \
     "ldr pc, [sp, #44]\n"
 
+#ifdef __OPTIMIZE_SIZE__
+#define DOT_DSP_16_TURN DOT_DSP_16_SIX
+#define DOT_DSP_16_MASK "#0"
+#else
+#define DOT_DSP_16_TURN                                                        \
+    DOT_DSP_16_SIX DOT_DSP_16_SIX DOT_DSP_16_SIX DOT_DSP_16_SIX                \
+    DOT_DSP_16_SIX DOT_DSP_16_SIX DOT_DSP_16_SIX DOT_DSP_16_SIX
+#define DOT_DSP_16_MASK "#7"
+#endif
+
 static VG_APART __attribute__((naked)) uint32_t
 dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
                int16_t *a __attribute__((unused)))
@@ -45,7 +56,7 @@ dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
                      "movs r3, #3\n\t"
                      "udiv r2, r7, r3\n\t"
                      "mls r3, r2, r3, r7\n\t"
-                     "and r2, r2, #7\n\t"
+                     "and r2, r2, " DOT_DSP_16_MASK "\n\t"
                      "adr.w r4, 5f + 1\n\t"
                      "movs r5, #36\n\t"
                      "mls r4, r5, r2, r4\n\t"
@@ -57,10 +68,7 @@ dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
                      "adrhi.w r4, 3f + 1\n\t"
                      "strd r4, r5, [sp, #40]\n\t"
                      DOT_THUMB2_TWO_ROWS(DOT_THUMB2_SHIFT16, DOT_DSP_16_ODD,
-                                      DOT_DSP_16_SIX DOT_DSP_16_SIX
-                                      DOT_DSP_16_SIX DOT_DSP_16_SIX
-                                      DOT_DSP_16_SIX DOT_DSP_16_SIX
-                                      DOT_DSP_16_SIX DOT_DSP_16_SIX,
+                                      DOT_DSP_16_TURN,
                                       "cmp r0, r1\n\t")
                      DOT_THUMB2_ROUND("r8", "r9", "r6", "r7")
                      DOT_THUMB2_ROUND("r10", "r11", "r6", "r7")

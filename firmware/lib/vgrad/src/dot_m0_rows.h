@@ -119,16 +119,20 @@ static VG_APART void dot_m0_some8(const dot_map *m, uint32_t first,
                  m->stride);
 }
 
-/* Maps that no kernel takes. */
-static VG_APART void dot_m0_any16(const dot_map *m, int16_t *a)
+/* Maps that no kernel takes, most of one row. */
+static VG_APART int64_t dot_m0_row16(const int16_t *w, const int16_t *z,
+                                     uint32_t n)
 {
-    dot_c_map16(m, a);
+    return dot_c_row16(w, z, n);
 }
 
-static VG_APART void dot_m0_any8(const dot_map *m, int16_t *a)
+static VG_APART void dot_m0_any16(const dot_map *m, int16_t *a)
 {
-    dot_c_map8(m, a);
+    DOT_C_ROWS(int16_t, 0, dot_m0_row16)
 }
+
+static VG_APART void dot_m0_any8(const dot_map *m,
+                                 int16_t *a){DOT_C_ROWS(int8_t, 1, dot_c_row8)}
 
 /* An odd last row goes with the one before, again. */
 #define DOT_M0_MAP(some, m, a)                                                 \

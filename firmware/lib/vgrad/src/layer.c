@@ -107,11 +107,6 @@ static VG_WITHIN void accumulate(const vg_map *m, const sources *s,
         add_own(t, w, m, s->own, row);
 }
 
-static int at_bound(vg_sig a)
-{
-    return a == INT16_MIN || a == INT16_MAX;
-}
-
 /* a[2] = sat16(rs(b + W z, E - arg_exp)) of two rows from row on, or of the
  * last one.  Returns the clamps that count. */
 static uint32_t affine_rows(const vg_map *m, const sources *s, uint32_t row,
@@ -132,17 +127,13 @@ static uint32_t affine_rows(const vg_map *m, const sources *s, uint32_t row,
     return clamped;
 }
 
-/* a[rows], in pieces.  whole: a kernel made them, and only those at a bound are
- * looked at.  Returns the clamps that count. */
-static VG_APART uint32_t affine(const vg_map *m, const sources *s, int whole,
-                                vg_sig *a)
+/* a[rows], in pieces.  Returns the clamps that count. */
+static VG_APART uint32_t affine(const vg_map *m, const sources *s, vg_sig *a)
 {
     uint32_t clamped = 0;
 
     for (uint32_t row = 0; row < m->rows; row += 2)
-        if (!whole || at_bound(a[row]) ||
-            (row + 1 < m->rows && at_bound(a[row + 1])))
-            clamped += affine_rows(m, s, row, a + row);
+        clamped += affine_rows(m, s, row, a + row);
     return clamped;
 }
 
@@ -169,17 +160,31 @@ static VG_APART void affine_whole(const uint8_t *blob, const vg_map *m,
         DOT_GATES16(&g, a);
 }
 
-/* The clamps that count of a map that affine_whole made. */
-static VG_APART uint32_t affine_clamps(const uint8_t *blob, const vg_map *m,
-                                       const vg_sig *z, vg_sig *a)
+/* Was the a of a row, at a bound, beyond it before it was clamped? */
+static int is_clamped(const uint8_t *blob, const vg_map *m, uint32_t row,
+                      const vg_sig *z, vg_sig a)
 {
-    sources s;
+    const int32_t *b = (const int32_t *)(const void *)(blob + m->biases);
+    const uint32_t n = vg_stride(m);
+    const void *w = blob + m->weights + row * n * (vg_bits_of(m) / 8);
+    int64_t sum = m->biases ? b[row] : 0;
 
-    memset(&s, 0, sizeof s);
-    s.blob = blob;
-    s.z1 = z;
-    s.n1 = m->columns;
-    return affine(m, &s, 1, a);
+    sum += vg_bits_of(m) == 8 ? DOT_ROW8(w, z, n) : DOT_ROW16(w, z, n);
+    return fx_rs31(sum, exp_of(blob, m, row) - m->arg_exp) != a;
+}
+
+/* The clamps that count of a map that affine_whole made. */
+static VG_APART VG_ONCE uint32_t affine_clamps(const uint8_t *blob,
+                                               const vg_map *m, const vg_sig *z,
+                                               const vg_sig *a)
+{
+    uint32_t clamped = 0;
+
+    for (uint32_t row = 0; row < m->rows; row++)
+        if ((a[row] == INT16_MIN && m->counts & VG_COUNT_LOW) ||
+            (a[row] == INT16_MAX && m->counts & VG_COUNT_HIGH))
+            clamped += (uint32_t)is_clamped(blob, m, row, z, a[row]);
+    return clamped;
 }
 
 /* ---- a layer -------------------------------------------------------- */
@@ -257,7 +262,7 @@ static VG_APART uint32_t gate_in_pieces(const vg_run *r, const vg_layer *l,
     sources s;
 
     find_sources(r, l, gate, symbol, &s);
-    return affine(gate, &s, 0, a);
+    return affine(gate, &s, a);
 }
 
 /* The arguments of one or more gates.  Returns how many. */
@@ -290,16 +295,18 @@ static uint32_t gates_step(vg_run *r, const vg_layer *l, const vg_map *gate,
 
 void vg_layer_step(vg_run *r, const vg_layer *l, const vg_input *symbol)
 {
+    const vg_map *gate = l->gate, *const end = gate + l->n_gates;
     vg_sig *a = vg_run_values(r);
 
-    for (uint32_t k = 0, n; k < l->n_gates; k += n) {
-        const vg_map *gate = &l->gate[k];
-        if (VG_HAS_LATE && k == l->n_early)
+    do {
+        uint32_t n;
+        if (VG_HAS_LATE && gate == l->gate + l->n_early)
             r->saturated += vg_cells[l->cell]->between(
                 l, vg_run_values(r), vg_run_c(r, l), vg_run_r(r, l));
         n = gates_step(r, l, gate, symbol, a);
         a += n * gate->rows;
-    }
+        gate += n;
+    } while (gate < end);
     r->saturated += vg_cells[l->cell]->unit(l, vg_run_values(r), vg_run_c(r, l),
                                             vg_run_r(r, l));
 }
@@ -328,6 +335,7 @@ static void softmax(const vg_sig *logits, uint32_t n, int e, vg_sig *y)
     }
 }
 
+/* Of a symbol that joins h, or of a training that needs the gates' values. */
 static VG_APART uint32_t readout_in_pieces(const vg_run *r, const vg_sig *h,
                                            const vg_input *x, vg_sig *logits)
 {
@@ -342,7 +350,22 @@ static VG_APART uint32_t readout_in_pieces(const vg_run *r, const vg_sig *h,
     s.n2 = out->map.columns - out->n_h;
     if (VG_HAS_SYMBOLS && !x->x && s.n2)
         s.symbol = x;
-    return affine(&out->map, &s, 0, logits);
+    return affine(&out->map, &s, logits);
+}
+
+/* [h; x] in one piece, aligned, in place of the gates' values.  h itself may
+ * not be aligned, or end where a buffer does. */
+static VG_APART const vg_sig *readout_z(const vg_run *r, const vg_sig *h,
+                                        const vg_sig *x)
+{
+    const vg_readout *out = vg_run_readout(r);
+    const vg_layer *top = vg_run_layers(r) + r->model->n_layers - 1;
+    vg_sig *z = vg_run_values(r) + vg_readout_at(top);
+
+    vg_copy(z, h, out->n_h);
+    if (out->map.columns > out->n_h)
+        vg_copy(z + out->n_h, x, out->map.columns - out->n_h);
+    return z;
 }
 
 static uint32_t readout_map(const vg_run *r, const vg_sig *h, const vg_input *x,
@@ -351,10 +374,14 @@ static uint32_t readout_map(const vg_run *r, const vg_sig *h, const vg_input *x,
     const uint8_t *blob = r->model->blob;
     const vg_readout *out = vg_run_readout(r);
     const vg_map *m = &out->map;
+    const int shortcuts = m->columns > out->n_h;
 
-    /* h may end where a buffer does */
-    if (m->columns > out->n_h || (uintptr_t)h & 3 || out->n_h & 3)
-        return readout_in_pieces(r, h, x, logits);
+    if (shortcuts || (uintptr_t)h & 3 || out->n_h & 3) {
+        if ((VG_HAS_SYMBOLS && shortcuts && !x->x) ||
+            (VG_HAS_METHOD(VG_RTRL97) && r->keeps_values))
+            return readout_in_pieces(r, h, x, logits);
+        h = readout_z(r, h, x->x);
+    }
     affine_whole(blob, m, h, logits);
     return m->counts ? affine_clamps(blob, m, h, logits) : 0;
 }
@@ -366,8 +393,8 @@ void vg_readout_step(vg_run *r, const vg_sig *h, const vg_input *x, vg_sig *y)
     vg_sig *logits = vg_run_signals(r, out->logits);
 
     if (!VG_HAS_OUTPUTS || !n) { /* none: y = h */
-        memcpy(logits, h, 2 * (size_t)r->model->n_out);
-        memcpy(y, h, 2 * (size_t)r->model->n_out);
+        vg_copy(logits, h, r->model->n_out);
+        vg_copy(y, h, r->model->n_out);
         return;
     }
     r->saturated += vg_in_words(&out->map)

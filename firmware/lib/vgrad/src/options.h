@@ -1,6 +1,8 @@
 /* options.h - what a build leaves out, so that nobody pays for it:
  *
  *     VG_CELLS    bits by vg_cell_code: 16 is lstm alone, 144 lstm and gru
+ *     VG_BLOCKS   1 is cells with gates of their own alone, 3 blocks of
+ *                 several, too
  *     VG_WEIGHTS  16 is weights of 16 bits alone, 8 of 8, 24 both
  *     VG_LAYOUTS  1 is matrices in rows alone, 2 in words, 3 both
  *     VG_OUTPUTS  bits by vg_output: 1 is a linear readout alone, 2 logistic,
@@ -10,16 +12,20 @@
  *     VG_RULES    bits by vg_rule: 1 is SGD alone, 2 momentum, 4 RMSprop
  *
  * as numbers, -DVG_CELLS=16; without them all is there.  A blob with a cell,
- * weights, a layout or a readout that is left out is refused when it is opened
- * (VG_E_FORMAT); settings with a method, a rule or symbols that are left out
- * when a training begins, and so all of them without weights of 16 bits, and
- * symbols in a call (VG_E_ARG).
+ * blocks, weights, a layout or a readout that is left out is refused when it is
+ * opened, or when a run of one opened before begins (VG_E_FORMAT); settings
+ * with a method, a rule or symbols that are left out when a training begins,
+ * and so all of them without weights of 16 bits, and symbols in a call
+ * (VG_E_ARG).
  */
 #ifndef VG_OPTIONS_H
 #define VG_OPTIONS_H
 
 #ifndef VG_CELLS
 #define VG_CELLS 0xFFF
+#endif
+#ifndef VG_BLOCKS
+#define VG_BLOCKS 3
 #endif
 #ifndef VG_WEIGHTS
 #define VG_WEIGHTS 24
@@ -42,6 +48,7 @@
 
 /* Constants where the argument is one: what stands behind a 0 is not linked. */
 #define VG_HAS_CELL(code) ((VG_CELLS) >> (code) & 1)
+#define VG_HAS_BLOCKS ((VG_BLOCKS) >> 1 & 1)
 #define VG_HAS_WEIGHTS(bits) (((VG_WEIGHTS) & (bits)) != 0)
 #define VG_BITS(bits)                                                          \
     (!VG_HAS_WEIGHTS(8) ? 16 : VG_HAS_WEIGHTS(16) ? (bits) : 8)
@@ -55,10 +62,11 @@
 /* Is there a rule with moments? */
 #define VG_HAS_MOMENTS (((VG_RULES) & 6) != 0)
 
-/* Is there a cell that carries c, or h in full width?  One whose fields are
- * free; with a gate that reads its own cell, or anything but x and r, or that
- * waits for others; that gives another vector than h; or with arguments whose
- * clamps count? */
+/* Is lstm the only cell?  Is there one that carries c, or h in full width?  One
+ * whose fields are free; with a gate that reads its own cell, or anything but x
+ * and r, or that waits for others; that gives another vector than h; or with
+ * arguments whose clamps count? */
+#define VG_IS_LSTM ((VG_CELLS) == 0x010)
 #define VG_HAS_C (((VG_CELLS) & 0x078) != 0)
 #define VG_HAS_PLAIN_LSTM (((VG_CELLS) & 0x018) != 0)
 #define VG_HAS_H (((VG_CELLS) & 0xD80) != 0)

@@ -1,8 +1,10 @@
 /* run.c - one sequence passing through a model.
  *
- * The arena: vg_readout, vg_layer[n_layers], then for each layer c and
- * z = [x; r], then the gates' values with what may
- * lie behind them, the logits, and in the layout words room for a vg_wide.
+ * Its places: vg_readout, vg_layer[n_layers], at the front of vg_run_init's
+ * arena or in flash.  The arena behind them: for each layer c and z = [x; r],
+ * then the gates' values with what may lie behind them, where the readout may
+ * have its [h; x] afterwards, the logits, and in the layout words room for a
+ * vg_wide.
  */
 #include <string.h>
 
@@ -13,14 +15,19 @@ static uint32_t round4(uint32_t n)
     return (n + 3) & ~(uint32_t)3;
 }
 
-/* Give everything its place in the arena and return the arena's size.  At most
- * 255 layers of fewer than 2^20 bytes: far from overflow.  layers and readout
- * may be null.  The model was checked: no walk can fail. */
+/* Bytes of places. */
+static uint32_t places_size(const vg_model *m)
+{
+    return (uint32_t)(sizeof(vg_readout) + m->n_layers * sizeof(vg_layer));
+}
+
+/* Give everything its place in the arena behind the places and return the
+ * bytes it takes there.  At most 255 layers of fewer than 2^20 bytes: far from
+ * overflow.  layers and readout may be null.  The model was checked: no walk
+ * can fail. */
 static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
 {
-    uint32_t end =
-        (uint32_t)(sizeof(vg_readout) + m->n_layers * sizeof(vg_layer));
-    uint32_t most = 0, widest = 0;
+    uint32_t end = 0, most = 0, widest = 0, at = 0;
     vg_walk w = vg_walk_start(m);
     vg_readout r;
 
@@ -35,6 +42,7 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
         end += 2 * round4(l.n_in + l.n_r); /* as rows are padded */
         if (l.rows + vg_n_extra(&l) > most)
             most = l.rows + vg_n_extra(&l);
+        at = vg_readout_at(&l);
         columns = l.n_in + (l.n_z - l.n_in > l.n ? l.n_z - l.n_in : l.n) + 1;
         if (columns > widest)
             widest = columns;
@@ -45,6 +53,8 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
         (void)vg_walk_readout(&w, m, &r);
     if (r.map.columns > widest)
         widest = r.map.columns;
+    if (at + vg_stride(&r.map) > most)
+        most = at + vg_stride(&r.map);
     r.a = end;
     end += round4(2 * most);
     r.logits = end;
@@ -58,15 +68,29 @@ static uint32_t lay(const vg_model *m, vg_layer *layers, vg_readout *readout)
 
 VG_ONCE int32_t vg_run_size(const vg_model *m)
 {
-    return (int32_t)lay(m, NULL, NULL);
+    return (int32_t)(places_size(m) + lay(m, NULL, NULL));
 }
 
 /* ---- a run ---------------------------------------------------------- */
 
+/* Begin in an arena of so many bytes: all of it is zero, and then the states
+ * are the first.  Volatile, or it were a memset, for this alone. */
+static void begin(vg_run *r, const vg_model *m, void *arena, uint32_t size)
+{
+    volatile uint32_t *word = arena;
+
+    for (uint32_t k = 0; k < size / 4; k++)
+        word[k] = 0;
+    r->model = m;
+    r->arena = arena;
+    r->keeps_values = 0;
+    vg_run_reset(r);
+}
+
 VG_ONCE int vg_run_init(vg_run *r, const vg_model *m, void *arena,
                         uint32_t size)
 {
-    vg_readout *readout;
+    vg_readout *readout = arena;
     uint32_t need;
 
     if (!r || !m || !arena)
@@ -76,22 +100,59 @@ VG_ONCE int vg_run_init(vg_run *r, const vg_model *m, void *arena,
     need = (uint32_t)vg_run_size(m);
     if (size < need)
         return VG_E_SIZE;
-    readout = arena;
-    memset(arena, 0, need);
     (void)lay(m, (vg_layer *)(void *)(readout + 1), readout);
-    r->model = m;
-    r->arena = arena;
-    vg_run_reset(r);
+    r->places = arena;
+    begin(r, m, (uint8_t *)arena + places_size(m), need - places_size(m));
     return VG_OK;
 }
 
-/* Set one layer's state from its image. */
-static void load(const vg_run *r, const vg_layer *l, const uint8_t *image)
+/* Has this build what the map needs? */
+static int has_map(const vg_map *m)
 {
-    const size_t c_size = 4 * (size_t)l->n_c;
+    return VG_HAS_WEIGHTS(m->bits) && VG_HAS_LAYOUT(m->group > 1);
+}
 
-    memcpy(vg_run_c(r, l), image, c_size);
-    memcpy(vg_run_r(r, l), image + c_size, 2 * (size_t)l->n_r);
+/* Has this build what the model needs?  What opening one looks at, too. */
+static int has_all(const vg_opened *o)
+{
+    const vg_readout *readout = (const void *)o->places;
+    const vg_layer *l = (const void *)(readout + 1);
+
+    for (uint32_t k = 0; k < o->model.n_layers; k++, l++)
+        if (!VG_HAS_CELL(l->cell) || !has_map(l->gate) ||
+            (!VG_HAS_BLOCKS && l->block > 1))
+            return 0;
+    return !readout->map.rows || VG_HAS_OUTPUT(readout->output);
+}
+
+VG_ONCE int vg_run_init_opened(vg_run *r, const vg_opened *o, void *arena,
+                               uint32_t size)
+{
+    if (!r || !o || !arena)
+        return VG_E_ARG;
+    if ((uintptr_t)arena % 4)
+        return VG_E_ALIGN;
+    if (size < o->size)
+        return VG_E_SIZE;
+    if (!has_all(o))
+        return VG_E_FORMAT;
+    r->places = o->places;
+    begin(r, &o->model, arena, o->size);
+    return VG_OK;
+}
+
+/* Set one layer's state from its image; null: zeros. */
+static VG_ONCE void load(const vg_run *r, const vg_layer *l,
+                         const uint8_t *image)
+{
+    int32_t *c = vg_run_c(r, l);
+    vg_sig *h = vg_run_r(r, l);
+    uint32_t at = 0;
+
+    for (uint32_t k = 0; k < l->n_c; k++, at += 4)
+        c[k] = image ? (int32_t)get32(image + at) : 0;
+    for (uint32_t k = 0; k < l->n_r; k++, at += 2)
+        h[k] = image ? (vg_sig)get16(image + at) : 0;
 }
 
 void vg_run_reset(vg_run *r)
@@ -99,12 +160,7 @@ void vg_run_reset(vg_run *r)
     const vg_layer *l = vg_run_layers(r);
 
     for (uint32_t k = 0; k < r->model->n_layers; k++, l++)
-        if (l->initial) {
-            load(r, l, r->model->blob + l->initial);
-        } else {
-            memset(vg_run_c(r, l), 0, 4 * (size_t)l->n_c);
-            memset(vg_run_r(r, l), 0, 2 * (size_t)l->n_r);
-        }
+        load(r, l, l->initial ? r->model->blob + l->initial : NULL);
     r->saturated = 0;
 }
 
@@ -115,7 +171,7 @@ static VG_WITHIN void run_step(vg_run *r, const vg_input *x, vg_sig *y)
 
     for (uint32_t k = 0; k < r->model->n_layers; k++, l++) {
         if (!VG_HAS_SYMBOLS || in)
-            memcpy(vg_run_signals(r, l->z), in, 2 * (size_t)l->n_in);
+            vg_copy(vg_run_signals(r, l->z), in, l->n_in);
         vg_layer_step(r, l, VG_HAS_SYMBOLS && !in ? x : NULL);
         in = vg_run_out(r, l);
     }

@@ -164,7 +164,7 @@ static int read_head(const vg_walk *w, const uint8_t *p, vg_layer *l)
         (l->h_exp < VG_MAX_EXP && bounded(cell, l->fields)))
         return VG_E_FORMAT;
     if (!l->n || !l->block || l->n % l->block || l->n_in != w->n_in ||
-        (l->block > 1 && !*cell->shared))
+        (l->block > 1 && (!VG_HAS_BLOCKS || !*cell->shared)))
         return VG_E_FORMAT;
     return p[2];
 }

@@ -15,36 +15,45 @@ static uint32_t rows_kept(const vg_model *m, uint32_t steps, int last)
 }
 
 /* Bytes for even and odd levels: each < 2^17 2^32 2. */
-static void measure(const vg_model *m, uint32_t steps, uint64_t size[2])
-{
-    vg_walk w = vg_walk_start(m);
-    uint32_t level = 0;
+typedef struct {
+    uint64_t size[2];
+    uint32_t level;
+    uint32_t n_half; /* cells of the forward half before a layer; 0: none */
+} levels;
 
-    size[0] = size[1] = 0;
-    for (uint32_t k = 0; k < m->n_layers; k++) {
-        const int last = k + 1 == m->n_layers;
-        uint64_t bytes;
-        vg_layer l;
-        (void)vg_walk_layer(&w, &l);
-        if (l.direction == VG_HALF_FORWARD)
-            continue;
-        bytes = (2 * (uint64_t)w.n_in * rows_kept(m, steps, last) + 3) &
-                ~(uint64_t)3;
-        if (bytes > size[level % 2])
-            size[level % 2] = bytes;
-        level++;
+/* One layer more. */
+static void measure(levels *s, const vg_model *m, const vg_layer *l,
+                    uint32_t steps, int last)
+{
+    const uint64_t signals =
+        (uint64_t)(s->n_half + l->n) * rows_kept(m, steps, last);
+    const uint64_t bytes = (2 * signals + 3) & ~(uint64_t)3;
+
+    if (l->direction == VG_HALF_FORWARD) {
+        s->n_half = l->n;
+        return;
     }
+    if (bytes > s->size[s->level % 2])
+        s->size[s->level % 2] = bytes;
+    s->level++;
+    s->n_half = 0;
 }
 
 int32_t vg_run_whole_size(const vg_model *m, uint32_t steps)
 {
-    uint64_t size[2];
+    levels s = {{0, 0}, 0, 0};
+    vg_walk w;
 
     if (!m || !steps)
         return VG_E_ARG;
-    measure(m, steps, size);
-    return size[0] + size[1] > INT32_MAX ? VG_E_SIZE
-                                         : (int32_t)(size[0] + size[1]);
+    w = vg_walk_start(m);
+    for (uint32_t k = 1; k <= m->n_layers; k++) {
+        vg_layer l;
+        (void)vg_walk_layer(&w, &l);
+        measure(&s, m, &l, steps, k == m->n_layers);
+    }
+    return s.size[0] + s.size[1] > INT32_MAX ? VG_E_SIZE
+                                             : (int32_t)(s.size[0] + s.size[1]);
 }
 
 /* What a level gives: rows of width signals, one a step, or one in all. */
@@ -90,9 +99,9 @@ static void read_out(vg_run *r, const given *g, const vg_sig *x, vg_sig *y)
 int vg_run_whole(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y,
                  void *buf, uint32_t size)
 {
+    levels s = {{0, 0}, 0, 0};
     const vg_layer *l, *end;
     const vg_sig *in = x;
-    uint64_t sizes[2];
     uint32_t level = 0;
     given g;
 
@@ -100,16 +109,17 @@ int vg_run_whole(vg_run *r, const vg_sig *x, uint32_t steps, vg_sig *y,
         return VG_E_ARG;
     if ((uintptr_t)buf % 4)
         return VG_E_ALIGN;
-    measure(r->model, steps, sizes);
-    if (sizes[0] + sizes[1] > size)
+    end = vg_run_layers(r) + r->model->n_layers;
+    for (l = vg_run_layers(r); l < end; l++)
+        measure(&s, r->model, l, steps, l + 1 == end);
+    if (s.size[0] + s.size[1] > size)
         return VG_E_SIZE;
     l = vg_run_layers(r);
-    end = l + r->model->n_layers;
     g.steps = steps;
     g.final = r->model->mode == VG_FINAL;
     do {
         const uint32_t halves = l->direction == VG_HALF_FORWARD ? 2 : 1;
-        g.at = (vg_sig *)buf + (level++ % 2 ? sizes[0] / 2 : 0);
+        g.at = (vg_sig *)buf + (level++ % 2 ? s.size[0] / 2 : 0);
         g.width = l[0].n + (halves == 2 ? l[1].n : 0u);
         g.rows = rows_kept(r->model, steps, l + halves == end);
         pass(r, l, in, &g, g.at);
