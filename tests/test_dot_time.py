@@ -261,7 +261,7 @@ def test_a_product_is_exact(core, tmp_path):
             assert int(found[1]) == a * b + 2**31 >> 32
 
 
-@pytest.fixture(scope="module", params=["host", "m0", "m3", "m4"])
+@pytest.fixture(scope="module", params=["host", "avx2", "m0", "m3", "m4"])
 def squares(request, tmp_path_factory):
     """The sum of squares of a core."""
     return Code(tmp_path_factory.mktemp("squares"), SQUARES, request.param)
