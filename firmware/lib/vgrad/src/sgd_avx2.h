@@ -2,8 +2,7 @@
 #ifndef VG_SGD_AVX2_H
 #define VG_SGD_AVX2_H
 
-#include <immintrin.h>
-
+#include "fx_avx2.h"
 #include "sgd_c.h"
 
 /* floor((x by + more) / 2^32) */
@@ -42,14 +41,6 @@ static inline __m256i sgd_avx2_wide(const int16_t *p)
         _mm_loadu_si128((const __m128i *)(const void *)p));
 }
 
-/* Of numbers that fit 16 bits. */
-static inline void sgd_avx2_store(int16_t *p, __m256i x)
-{
-    _mm_storeu_si128((__m128i *)(void *)p,
-                     _mm_packs_epi32(_mm256_castsi256_si128(x),
-                                     _mm256_extracti128_si256(x, 1)));
-}
-
 /* Move eight weights and forget their gradient; or 0, and they stay, if one
  * comes near its limit. */
 static inline int sgd_avx2_eight(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
@@ -69,8 +60,8 @@ static inline int sgd_avx2_eight(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
 
     if (!_mm256_testz_si256(full, full))
         return 0;
-    sgd_avx2_store(hi, new_hi);
-    sgd_avx2_store(lo, _mm256_sub_epi32(sum, _mm256_slli_epi32(new_hi, 16)));
+    fx_avx2_store16(hi, new_hi);
+    fx_avx2_store16(lo, _mm256_sub_epi32(sum, _mm256_slli_epi32(new_hi, 16)));
     _mm256_storeu_si256((__m256i *)(void *)g, _mm256_setzero_si256());
     return 1;
 }
