@@ -6,7 +6,7 @@
 #include "sgd_c.h"
 
 /* floor((x by + more) / 2^32) */
-static inline __m256i sgd_avx2_high(__m256i x, int32_t by, int64_t more)
+static VG_WITHIN __m256i sgd_avx2_high(__m256i x, int32_t by, int64_t more)
 {
     const __m256i factor = _mm256_set1_epi32(by);
     const __m256i add = _mm256_set1_epi64x(more);
@@ -18,13 +18,13 @@ static inline __m256i sgd_avx2_high(__m256i x, int32_t by, int64_t more)
 }
 
 /* rs(2^left x by, 32). */
-static inline __m256i sgd_avx2_scaled(const vg_scaling *s, __m256i x)
+static VG_WITHIN __m256i sgd_avx2_scaled(const vg_scaling *s, __m256i x)
 {
     return sgd_avx2_high(_mm256_sll_epi32(x, _mm_cvtsi32_si128(s->left)), s->by,
                          (int64_t)1 << 31);
 }
 
-static inline __m256i sgd_avx2_clipped(const vg_scaling *s, __m256i g)
+static VG_WITHIN __m256i sgd_avx2_clipped(const vg_scaling *s, __m256i g)
 {
     if (!s->by)
         return g;
@@ -35,7 +35,7 @@ static inline __m256i sgd_avx2_clipped(const vg_scaling *s, __m256i g)
     return _mm256_sra_epi32(g, _mm_cvtsi32_si128(s->right));
 }
 
-static inline __m256i sgd_avx2_wide(const int16_t *p)
+static VG_WITHIN __m256i sgd_avx2_wide(const int16_t *p)
 {
     return _mm256_cvtepi16_epi32(
         _mm_loadu_si128((const __m128i *)(const void *)p));
@@ -43,8 +43,8 @@ static inline __m256i sgd_avx2_wide(const int16_t *p)
 
 /* Move eight weights and forget their gradient; or 0, and they stay, if one
  * comes near its limit. */
-static inline int sgd_avx2_eight(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
-                                 int32_t *g)
+static VG_WITHIN int sgd_avx2_eight(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
+                                    int32_t *g)
 {
     const __m256i gradient =
         _mm256_loadu_si256((const __m256i *)(const void *)g);
@@ -66,12 +66,14 @@ static inline int sgd_avx2_eight(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
     return 1;
 }
 
-static inline int32_t *sgd_avx2(const vg_sgd *s, vg_sig *hi, int16_t *lo,
+static inline int32_t *sgd_avx2(const vg_sgd *sgd, vg_sig *hi, int16_t *lo,
                                 int32_t *g, const int32_t *end)
 {
-    for (; end - g >= 8 && sgd_avx2_eight(s, hi, lo, g); g += 8, hi += 8)
+    const vg_sgd s = *sgd; /* no store below changes it */
+
+    for (; end - g >= 8 && sgd_avx2_eight(&s, hi, lo, g); g += 8, hi += 8)
         lo += 8;
-    return sgd_c(s, hi, lo, g, end);
+    return sgd_c(&s, hi, lo, g, end);
 }
 
 #endif
