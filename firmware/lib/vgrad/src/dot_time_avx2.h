@@ -4,9 +4,8 @@
 #ifndef VG_DOT_TIME_AVX2_H
 #define VG_DOT_TIME_AVX2_H
 
-#include <immintrin.h>
-
 #include "dot_time_piece.h"
+#include "fx_avx2.h"
 
 /* What e gives with each of eight sources, n of them from z on; the last stands
  * for those that are not there. */
@@ -48,6 +47,23 @@ static inline void dot_time_avx2_group(__m256i low, __m256i high,
                            _mm256_srai_epi32(sum, DOT_HALF));
     sum = _mm256_sra_epi32(sum, _mm_cvtsi32_si128(exp - DOT_HALF));
     _mm256_maskstore_epi32(g, there, sum);
+}
+
+/* Of 16 errors the sum, and that of their sixteenths without signs. */
+static inline void dot_time_avx2_measure(const int32_t *e, uint32_t *sum,
+                                         uint32_t *size)
+{
+    __m256i sums = _mm256_setzero_si256(), sizes = sums;
+
+    for (int k = 0; k < DOT_PIECE; k += 8) {
+        const __m256i x =
+            _mm256_loadu_si256((const __m256i *)(const void *)(e + k));
+        const __m256i positive = _mm256_xor_si256(x, _mm256_srai_epi32(x, 31));
+        sums = _mm256_add_epi32(sums, x);
+        sizes = _mm256_add_epi32(sizes, _mm256_srli_epi32(positive, 4));
+    }
+    *sum = fx_avx2_sum(sums);
+    *size = fx_avx2_sum(sizes);
 }
 
 /* All columns of a row of 16 steps whose errors fit (dot_piece_fits). */
