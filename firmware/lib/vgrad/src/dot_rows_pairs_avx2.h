@@ -10,8 +10,6 @@
 #ifndef VG_DOT_ROWS_PAIRS_AVX2_H
 #define VG_DOT_ROWS_PAIRS_AVX2_H
 
-#include <string.h>
-
 #include "fx_avx2.h"
 
 enum {
@@ -24,7 +22,7 @@ enum {
 
 /* The errors of a gate, cut; of an odd number of rows a zero is the last. */
 typedef struct {
-    int16_t low[DOT_PAIRS_ROWS], high[DOT_PAIRS_ROWS];
+    int32_t low[DOT_PAIRS_ROWS / 2], high[DOT_PAIRS_ROWS / 2]; /* by twos */
     int cut;
 } dot_pairs;
 
@@ -52,8 +50,8 @@ static inline __m256i dot_pairs_eight(const int32_t *e, uint32_t n,
     const __m256i high = _mm256_sra_epi32(_mm256_add_epi32(x, half), cut);
     const __m256i low = _mm256_sub_epi32(x, _mm256_sll_epi32(high, cut));
 
-    fx_avx2_store16(p->low + at, low);
-    fx_avx2_store16(p->high + at, high);
+    fx_avx2_store16((int16_t *)(void *)p->low + at, low);
+    fx_avx2_store16((int16_t *)(void *)p->high + at, high);
     return _mm256_srl_epi32(_mm256_add_epi32(_mm256_abs_epi32(x), half), cut);
 }
 
@@ -96,14 +94,6 @@ static VG_WITHIN void dot_pairs_weights(const int16_t *w0, const int16_t *w1,
     }
 }
 
-static VG_WITHIN __m256i dot_pairs_errors(const int16_t *two)
-{
-    int32_t word;
-
-    memcpy(&word, two, sizeof word);
-    return _mm256_set1_epi32(word);
-}
-
 /* sum[] += rs(sum over the gate's rows of w e, shift) of columns from w on.
  * Returns these plus 2^27. */
 static VG_WITHIN __m256i dot_pairs_gate(const dot_rows *r, const dot_pairs *p,
@@ -118,8 +108,8 @@ static VG_WITHIN __m256i dot_pairs_gate(const dot_rows *r, const dot_pairs *p,
     const int16_t *w = r->w + j;
 
     for (uint32_t row = 0; row < r->rows; row += 2, w += 2 * r->stride) {
-        const __m256i l = dot_pairs_errors(p->low + row);
-        const __m256i h = dot_pairs_errors(p->high + row);
+        const __m256i l = _mm256_set1_epi32(p->low[row / 2]);
+        const __m256i h = _mm256_set1_epi32(p->high[row / 2]);
         __m256i v[2];
         dot_pairs_weights(w, row + 1 < r->rows ? w + r->stride : w, eights, v);
         for (int k = 0; k < eights; k++) {
