@@ -96,3 +96,79 @@ def test_what_does_not_fit_is_refused_before_it_is_wrong(code):
                 refused += not check(code, w, e, 1, [shift, 12])
                 refused += not check(code, -w - 1, e, 1, [shift, 12])
     assert refused
+
+
+ALL = """\
+#include "dot_rows.h"
+void all(const int16_t *w, const int32_t *e, const uint32_t *size, int32_t *out);
+
+/* size: gates, rows, stride, n, shifts; out: dz[n], and how many were done */
+void all(const int16_t *w, const int32_t *e, const uint32_t *size, int32_t *out)
+{
+    dot_rows r[4];
+
+    for (uint32_t k = 0; k < size[0]; k++) {
+        r[k].w = w + k * size[1] * size[2];
+        r[k].e = e + k * size[1];
+        r[k].rows = size[1];
+        r[k].stride = size[2];
+        r[k].shift = (int)size[4 + k];
+    }
+    out[size[3]] = (int32_t)DOT_ROWS_ALL(r, r + size[0], size[3], out);
+}
+"""
+MOST = 2**31 - 1
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The kernel that takes all columns."""
+    return Code(tmp_path_factory.mktemp("all"), ALL, "avx2")
+
+
+def check_all(whole, w, e, n, shifts, dz):
+    """Of w (gates, rows, stride), e (gates, rows), dz (n): how many columns it did."""
+    gates, rows, stride = w.shape
+    size = np.array([gates, rows, stride, n, *shifts], "<u4")
+    out = np.array([*dz, 77], "<i4")
+    found = whole("all", w.astype("<i2"), e.astype("<i4"), size, out)
+    exact = np.einsum("grj,gr->gj", w[:, :, :n], e)
+    half = (1 << np.array(shifts)) >> 1
+    parts = (exact + half[:, None]) >> np.array(shifts)[:, None]
+    done = int(found[n])
+    moved = np.clip(dz[:done] + parts.sum(0)[:done], -MOST, MOST)
+    assert found[:n].tolist() == [*moved, *dz[done:]]
+    return done
+
+
+@pytest.mark.parametrize("bits", [1, 12, 18, 20])
+def test_all_columns_of_gates_at_once(whole, bits):
+    rng = np.random.default_rng(bits)
+    top = 1 << bits
+    for rows in (1, 2, 7, 8, 9, 16, 33, 64, 65, 128):
+        for n in (8, 9, 15, 16, 17, 24, 31, 45):
+            w = rng.integers(-4096, 4097, (4, rows, n + n % 4))
+            e = rng.integers(-top, top + 1, (4, rows))
+            dz = rng.integers(-MOST, MOST + 1, n)
+            dz[::3] >>= 8
+            shifts = rng.integers(12, 16, 4).tolist()
+            done = check_all(whole, w, e, n, shifts, dz)
+            assert done == n or top * rows > 1 << 26
+
+
+def test_of_all_columns_none_is_wrong_where_sums_are_large(whole):
+    rng = np.random.default_rng(1)
+    done = []
+    for shift in (1, 8, 9, 11, 13, 20, 31, 32):
+        for bits in (14, 20, 22, 23, 24, 26, 27, 30, 31):
+            rows = int(rng.choice([1, 2, 4, 5, 8, 31, 32, 64, 128, 129]))
+            e = np.full((3, rows), (1 << bits) - 1)
+            e[1:] *= rng.choice([-1, 1], (2, rows))
+            e[2, 1:] = 0
+            for w in (-32767, 32767):
+                weights = np.full((3, rows, 24), w)
+                weights[1] *= np.where(e[1] < 0, -1, 1)[:, None]
+                dz = np.zeros(23, int)
+                shifts = [shift, max(shift - 1, 1), shift]
+                done.append(check_all(whole, weights, e, 23, shifts, dz))
+    assert set(done) == {0, 23}

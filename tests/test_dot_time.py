@@ -62,6 +62,15 @@ void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
     dot_time_{0}(&r);
 }}
 """
+MEASURE = """\
+#include "dot_time_avx2.h"
+void measure(const int32_t *e, uint32_t *sums);
+
+void measure(const int32_t *e, uint32_t *sums)
+{
+    dot_time_avx2_measure(e, &sums[0], &sums[1]);
+}
+"""
 PRODUCT = """\
 #include "fx.h"
 void product(const int32_t *factors, int64_t *to);
@@ -247,6 +256,17 @@ def test_extreme_rows(row_kernel):
             row_agrees(row_kernel, np.full(n, -4095), z, apart, exp)
 
 
+def test_errors_of_a_piece_are_added_up(tmp_path):
+    code = Code(tmp_path, MEASURE, "avx2")
+    rng = np.random.default_rng(7)
+    for top in (1, 15, 16, 1 << 20, 2**31 - 1):
+        for e in (np.full(PIECE, top), np.full(PIECE, -top)):
+            for some in (e, rng.integers(-top, top + 1, PIECE)):
+                found = code("measure", some.astype("<i4"), np.zeros(2, "<u4"))
+                size = np.where(some < 0, ~some, some) >> 4
+                assert found.tolist() == [some.sum() % 2**32, size.sum()]
+
+
 @pytest.mark.parametrize("core", ["host", "avx2", "m0", "m3", "m4", "m33"])
 def test_a_product_is_exact(core, tmp_path):
     code = Code(tmp_path, PRODUCT, core)
@@ -261,7 +281,7 @@ def test_a_product_is_exact(core, tmp_path):
             assert int(found[1]) == a * b + 2**31 >> 32
 
 
-@pytest.fixture(scope="module", params=["host", "m0", "m3", "m4"])
+@pytest.fixture(scope="module", params=["host", "avx2", "m0", "m3", "m4"])
 def squares(request, tmp_path_factory):
     """The sum of squares of a core."""
     return Code(tmp_path_factory.mktemp("squares"), SQUARES, request.param)

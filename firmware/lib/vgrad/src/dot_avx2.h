@@ -50,28 +50,43 @@ static inline __m128i dot_avx2_total(__m256i a, __m256i b, __m256i c, __m256i d)
                          _mm256_extracti128_si256(v, 1));
 }
 
-/* a[4] = sat16(rs(sum + b, exps[] - arg_exp)).  2^62 makes the shift one of
- * positive numbers, for there is no other of 64 bits. */
-static inline void dot_avx2_round(__m256i sum, const dot_map *m, int each,
-                                  int16_t *a)
+/* How four sums are rounded: 2^62 makes the shift one of positive numbers, for
+ * there is no other of 64 bits. */
+typedef struct {
+    __m256i shift, half; /* and 2^62 */
+    __m256i big;         /* 2^62 shifted */
+} dot_avx2_rounding;
+
+/* `each`: bytes of exps from row to row. */
+static inline dot_avx2_rounding dot_avx2_exps(const dot_map *m, int each)
 {
+    const __m256i big = _mm256_set1_epi64x((int64_t)1 << 62);
     const uint8_t *e = m->exps;
-    const __m256i n =
+    dot_avx2_rounding r;
+
+    r.shift =
         _mm256_setr_epi64x(e[0] - m->arg_exp, e[each] - m->arg_exp,
                            e[2 * each] - m->arg_exp, e[3 * each] - m->arg_exp);
+    r.half = _mm256_add_epi64(
+        _mm256_srli_epi64(_mm256_sllv_epi64(_mm256_set1_epi64x(1), r.shift), 1),
+        big);
+    r.big = _mm256_srlv_epi64(big, r.shift);
+    return r;
+}
+
+/* a[4] = sat16(rs(sum + b, exps[] - arg_exp)), b null or four of them. */
+static inline void dot_avx2_round(__m256i sum, const dot_avx2_rounding *r,
+                                  const int32_t *b, int16_t *a)
+{
     const __m256i top = _mm256_set1_epi64x(32767),
-                  bottom = _mm256_set1_epi64x(-32768),
-                  big = _mm256_set1_epi64x((int64_t)1 << 62);
-    const __m256i half =
-        _mm256_srli_epi64(_mm256_sllv_epi64(_mm256_set1_epi64x(1), n), 1);
+                  bottom = _mm256_set1_epi64x(-32768);
     __m128i low;
 
-    if (m->b)
+    if (b)
         sum = _mm256_add_epi64(sum, _mm256_cvtepi32_epi64(_mm_loadu_si128(
-                                        (const __m128i *)(const void *)m->b)));
-    sum = _mm256_add_epi64(sum, _mm256_add_epi64(half, big));
-    sum =
-        _mm256_sub_epi64(_mm256_srlv_epi64(sum, n), _mm256_srlv_epi64(big, n));
+                                        (const __m128i *)(const void *)b)));
+    sum = _mm256_add_epi64(sum, r->half);
+    sum = _mm256_sub_epi64(_mm256_srlv_epi64(sum, r->shift), r->big);
     sum = _mm256_blendv_epi8(sum, top, _mm256_cmpgt_epi64(sum, top));
     sum = _mm256_blendv_epi8(sum, bottom, _mm256_cmpgt_epi64(bottom, sum));
     low = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(
@@ -134,35 +149,66 @@ static inline __m256i dot_avx2_part8(const int8_t *w, size_t stride,
         dot_avx2_total(sum[0], sum[1], sum[2], sum[3]));
 }
 
-#define DOT_AVX2_FOUR(type, each, part, most)                                  \
-    const type *w = m->w;                                                      \
-    const int16_t *z = m->z;                                                   \
+/* Rows from w on; stride columns in parts of `most`.  Returns the sums. */
+#define DOT_AVX2_FOUR(part, most)                                              \
     __m256i sum = _mm256_setzero_si256();                                      \
-    for (uint32_t j = 0; j < m->stride; j += most) {                           \
-        const uint32_t n = m->stride - j;                                      \
+    for (uint32_t j = 0; j < stride; j += most) {                              \
+        const uint32_t n = stride - j;                                         \
         sum = _mm256_add_epi64(                                                \
-            sum, part(w + j, m->stride, z + j, n < most ? n : most));          \
+            sum, part(w + j, stride, z + j, n < most ? n : most));             \
     }                                                                          \
-    dot_avx2_round(sum, m, each, a);
+    return sum;
 
-static inline void dot_avx2_four16(const dot_map *m, int16_t *a)
+static inline __m256i dot_avx2_four16(const int16_t *w, uint32_t stride,
+                                      const int16_t *z)
 {
-    DOT_AVX2_FOUR(int16_t, 0, dot_avx2_part16, DOT_SSE_MOST16)
+    DOT_AVX2_FOUR(dot_avx2_part16, DOT_SSE_MOST16)
 }
 
-static inline void dot_avx2_four8(const dot_map *m, int16_t *a)
+static inline __m256i dot_avx2_four8(const int8_t *w, uint32_t stride,
+                                     const int16_t *z)
 {
-    DOT_AVX2_FOUR(int8_t, 1, dot_avx2_part8, DOT_SSE_MOST8)
+    DOT_AVX2_FOUR(dot_avx2_part8, DOT_SSE_MOST8)
+}
+
+/* Rows by four, which leaves in m those that are not made.  Returns where a
+ * goes on. */
+static inline int16_t *dot_avx2_fours16(dot_map *m, int16_t *a)
+{
+    const dot_avx2_rounding r = dot_avx2_exps(m, 0);
+    const int16_t *w = m->w;
+    const int32_t *b = m->b;
+    uint32_t rows = m->rows;
+
+    for (; rows >= 4; rows -= 4, a += 4, w += 4 * m->stride) {
+        dot_avx2_round(dot_avx2_four16(w, m->stride, m->z), &r, b, a);
+        b = b ? b + 4 : b;
+    }
+    m->w = w;
+    m->b = b;
+    m->rows = rows;
+    return a;
 }
 
 static inline void dot_avx2_map16(const dot_map *m, int16_t *a)
 {
-    DOT_FOURS(int16_t, 0, dot_avx2_four16, dot_sse_w16)
+    dot_map rest = *m;
+
+    a = dot_avx2_fours16(&rest, a);
+    m = &rest;
+    DOT_C_MAP(int16_t, 0, dot_sse_w16)
+}
+
+static inline void dot_avx2_rows8(const dot_map *m, int16_t *a)
+{
+    const dot_avx2_rounding r = dot_avx2_exps(m, 1);
+
+    dot_avx2_round(dot_avx2_four8(m->w, m->stride, m->z), &r, m->b, a);
 }
 
 static inline void dot_avx2_map8(const dot_map *m, int16_t *a)
 {
-    DOT_FOURS(int8_t, 1, dot_avx2_four8, dot_sse_w8)
+    DOT_FOURS(int8_t, 1, dot_avx2_rows8, dot_sse_w8)
 }
 
 #undef DOT_AVX2_ADD16

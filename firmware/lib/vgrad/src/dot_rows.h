@@ -7,6 +7,9 @@
  * every gate, or says by 0 that one of these may be beyond +-2^27: then sum[]
  * is whatever.  It may be asked where DOT_ROWS_FIT says of each gate that its
  * errors and its shift allow it.
+ *
+ * DOT_ROWS_ALL, if there is one, adds to dz[n] what n columns are, as
+ * transposed.c has it, of as many as it can, which it returns.
  */
 #ifndef VG_DOT_ROWS_H
 #define VG_DOT_ROWS_H
@@ -45,6 +48,8 @@ static inline void dot_rows_c(const dot_rows *r, uint32_t j, uint32_t n,
 #define DOT_ROWS_COLUMNS 2
 #elif defined(__AVX2__) && !defined(VG_PORTABLE)
 #include "dot_rows_avx2.h"
+#include "dot_rows_pairs_avx2.h"
+#define DOT_ROWS_ALL dot_pairs_avx2
 #define DOT_ROWS_FIT dot_rows_avx2_fit
 #define DOT_ROWS_SUMS dot_rows_avx2
 #define DOT_ROWS_COLUMNS 4

@@ -7,6 +7,9 @@
  * with exponents of DOT_HALF or more if it cuts errors, DOT_TIME_ROW_CUTS: then
  * the piece must fit, too.  What takes a piece that fits wants an even number
  * of steps, and sources that lie at a word.
+ *
+ * DOT_TIME_MEASURE, if there is one, adds up a full piece's errors, modulo
+ * 2^32, and floor(|e| / 16), where ~e stands for a negative e.
  */
 #ifndef VG_DOT_TIME_H
 #define VG_DOT_TIME_H
@@ -40,6 +43,7 @@
 #include "dot_time_avx2.h"
 #define DOT_TIME dot_time_c
 #define DOT_TIME_ROW dot_time_avx2
+#define DOT_TIME_MEASURE dot_time_avx2_measure
 #define DOT_TIME_ROW_CUTS 1
 #define DOT_TIME_ROW_LEAST 16
 #else

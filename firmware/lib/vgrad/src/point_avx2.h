@@ -7,21 +7,13 @@
 #ifndef VG_POINT_AVX2_H
 #define VG_POINT_AVX2_H
 
-#include <immintrin.h>
-
+#include "fx_avx2.h"
 #include "point_parts.h"
 
 static inline __m256i point_avx2_load(const int16_t *p)
 {
     return _mm256_cvtepi16_epi32(
         _mm_loadu_si128((const __m128i *)(const void *)p));
-}
-
-static inline void point_avx2_store(int16_t *p, __m256i v)
-{
-    _mm_storeu_si128((__m128i *)(void *)p,
-                     _mm_packs_epi32(_mm256_castsi256_si128(v),
-                                     _mm256_extracti128_si256(v, 1)));
 }
 
 /* lut_cubic of eight z.  A row is three words. */
@@ -50,15 +42,15 @@ static inline __m256i point_avx2_cubic(const struct lut_seg *zero, __m256i z,
 static inline void point_avx2_sigmoids(const int16_t *a, uint32_t n, int16_t *y)
 {
     for (; n >= 8; n -= 8, a += 8, y += 8)
-        point_avx2_store(y, point_avx2_cubic(LUT_SIGMOID, point_avx2_load(a),
-                                             LUT_SIGMOID_BITS));
+        fx_avx2_store16(y, point_avx2_cubic(LUT_SIGMOID, point_avx2_load(a),
+                                            LUT_SIGMOID_BITS));
     point_c_sigmoids(a, n, y);
 }
 
 static inline void point_avx2_tanhs(const int16_t *a, uint32_t n, int16_t *y)
 {
     for (; n >= 8; n -= 8, a += 8, y += 8)
-        point_avx2_store(
+        fx_avx2_store16(
             y, point_avx2_cubic(LUT_TANH, point_avx2_load(a), LUT_TANH_BITS));
     point_c_tanhs(a, n, y);
 }
@@ -119,7 +111,7 @@ static inline void point_avx2_squash(const int16_t *o, const int32_t *c,
                              _mm256_set1_epi32(32767));
         const __m256i t = point_avx2_cubic(LUT_TANH, z, LUT_TANH_BITS);
         const __m256i product = _mm256_madd_epi16(point_avx2_load(o), t);
-        point_avx2_store(
+        fx_avx2_store16(
             h, _mm256_srai_epi32(
                    _mm256_add_epi32(product, _mm256_set1_epi32(1 << 13)), 14));
     }

@@ -11,16 +11,31 @@ static VG_APART int64_t sum_of(const int32_t *e, uint32_t n)
     return sum;
 }
 
+/* Of up to 16 errors their sum, modulo 2^32, and a 16th of their size. */
+static VG_WITHIN void add_up(const int32_t *e, uint32_t n, uint32_t *sum,
+                             uint32_t *size)
+{
+    *sum = *size = 0;
+#ifdef DOT_TIME_MEASURE
+    if (n == DOT_PIECE) {
+        DOT_TIME_MEASURE(e, sum, size);
+        return;
+    }
+#endif
+    for (const int32_t *end = e + n; e < end; e++) {
+        *size += (uint32_t)(*e < 0 ? ~*e : *e) >> 4; /* ~e is |e| - 1 */
+        *sum += (uint32_t)*e;
+    }
+}
+
 /* Of up to 16 errors: 32 bits hold a 16th of their size and, if the piece fits,
  * their sum. */
 static void measure_piece(vg_row *r, const int32_t *e, uint32_t n)
 {
-    uint32_t size = n, sum = 0;
+    uint32_t size, sum;
 
-    for (const int32_t *at = e, *end = e + n; at < end; at++) {
-        size += (uint32_t)(*at < 0 ? ~*at : *at) >> 4; /* ~e is |e| - 1 */
-        sum += (uint32_t)*at;
-    }
+    add_up(e, n, &sum, &size);
+    size += n;
     r->size += (uint64_t)size << 4;
     if (dot_piece_fits((uint64_t)size << 4)) {
         r->sum += (int32_t)sum;

@@ -4,6 +4,31 @@
 #include "lut.h"
 #include "train.h"
 
+#if defined(__AVX2__) && !defined(VG_PORTABLE) && !defined(VG_SMALL_TABLES)
+#include "lstm_back_avx2.h"
+
+void vg_tbptt_lstm(vg_train *t, const vg_layer *l, const vg_net *net,
+                   const vg_back *b)
+{
+    const vg_gate *gate = vg_gates_of(t) + net->first;
+    lstm_back s;
+
+    for (int k = 0; k < 4; k++, gate++) {
+        s.values[k] = vg_sigs(t, gate->gates_tape) + b->at;
+        s.errors[k] = vg_ints(t, gate->errors);
+        s.tape[k] = vg_ints(t, gate->errors_tape) + b->at;
+    }
+    s.c0 = vg_ints(t, net->c_tape) + b->at;
+    s.c1 = vg_c_after(t, l, net, b, &s.c1_apart);
+    s.above = b->above;
+    s.dr = vg_ints(t, net->dr);
+    s.dc = vg_ints(t, net->dc);
+    s.apart = t->learn.k2;
+    s.above_apart = b->apart;
+    lstm_back_avx2(&s, l->n);
+}
+#else
+
 enum { ONE_Q28 = 1 << 28 };
 
 /* From h to c and to the argument of o. */
@@ -75,3 +100,4 @@ void vg_tbptt_lstm(vg_train *t, const vg_layer *l, const vg_net *net,
     h_back(t, l, net, b);
     c_back(t, l, net, b);
 }
+#endif

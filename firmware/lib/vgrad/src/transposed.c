@@ -79,6 +79,10 @@ void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
     if (!n)
         return;
     end = rows + rows_of(t, g, n_gates, reads, rows);
+#ifdef DOT_ROWS_ALL
+    if (end > rows)
+        j = DOT_ROWS_ALL(rows, end, n, dz);
+#endif
 #ifdef DOT_ROWS_SUMS
     if (end > rows && takes(rows, end, n))
         for (uint32_t more = 1; more && j < n; j += more)
