@@ -84,6 +84,15 @@ void squares(const int32_t *g, uint32_t n, uint64_t *sum)
     sum[1] = s.high;
 }
 """
+SIZE = """\
+#include "dot_time_size.h"
+void size(const int32_t *e, uint32_t n, uint32_t *to);
+
+void size(const int32_t *e, uint32_t n, uint32_t *to)
+{
+    dot_time_size(e, n, &to[0], &to[1]);
+}
+"""
 
 
 def has_avx2():
@@ -279,3 +288,15 @@ def test_squares_are_exact_beyond_64_bits(squares, n):
             low, high = squares("squares", g.astype("<i4"), n, start).tolist()
             first = int(start[0]) + (int(start[1]) << 64)
             assert low + (high << 64) == first + sum(int(x) ** 2 for x in g)
+
+
+@pytest.mark.parametrize("core", ["host", "m0", "m3", "m4"])
+def test_a_piece_is_measured(core, tmp_path):
+    code = Code(tmp_path, SIZE, core)
+    rng = np.random.default_rng(6)
+    for n in range(PIECE + 1):
+        for top in (15, 16, 1 << 22, 2**31 - 1):
+            e = rng.integers(-top, top + 1, n)
+            found = code("size", e.astype("<i4"), n, np.array([5, 7], "<u4"))
+            size = 5 + sum(abs(int(x)) - (x < 0) >> 4 for x in e)
+            assert found.tolist() == [size, (7 + int(e.sum())) % 2**32]

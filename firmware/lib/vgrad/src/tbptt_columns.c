@@ -1,5 +1,6 @@
 /* tbptt_columns.c - gradients as exact sums along the tape. */
 #include "dot_time.h"
+#include "dot_time_size.h"
 #include "tape.h"
 
 static VG_APART int64_t sum_of(const int32_t *e, uint32_t n)
@@ -17,10 +18,7 @@ static void measure_piece(vg_row *r, const int32_t *e, uint32_t n)
 {
     uint32_t size = n, sum = 0;
 
-    for (const int32_t *at = e, *end = e + n; at < end; at++) {
-        size += (uint32_t)(*at < 0 ? ~*at : *at) >> 4; /* ~e is |e| - 1 */
-        sum += (uint32_t)*at;
-    }
+    dot_time_size(e, n, &size, &sum);
     r->size += (uint64_t)size << 4;
     if (dot_piece_fits((uint64_t)size << 4)) {
         r->sum += (int32_t)sum;
