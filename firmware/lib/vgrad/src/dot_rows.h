@@ -7,6 +7,8 @@
  * every gate, or says by 0 that one of these may be beyond +-2^27: then sum[]
  * is whatever.  It may be asked where DOT_ROWS_FIT says of each gate that its
  * errors and its shift allow it.
+ *
+ * DOT_ROWS_PACKS: a kernel is faster with weights that are packed beforehand.
  */
 #ifndef VG_DOT_ROWS_H
 #define VG_DOT_ROWS_H
@@ -32,6 +34,11 @@ static inline void dot_rows_c(const dot_rows *r, uint32_t j, uint32_t n,
         for (uint32_t k = 0; k < n; k++)
             sum[k] += fx_product(r->e[row], w[k]);
 }
+
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
+#include "dot_rows_dsp.h"
+#define DOT_ROWS_PACKS
+#endif
 
 #if defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_rows_mul.h"
