@@ -26,9 +26,10 @@ ROW_KERNELS = {
     "row_mul": ("m3", "m4"),
     "row_m0": ("m0",),
     "row_dsp": ("m4", "m7", "m33"),
+    "pairs_dsp": ("m4", "m7", "m33"),  # an even number of columns, steps by four
     "avx2": ("avx2",),  # 16 steps alone
 }
-CUT = ("row_m0", "row_dsp", "avx2")
+CUT = ("row_m0", "row_dsp", "pairs_dsp", "avx2")
 WHOLE = """\
 #include "dot_time_{0}.h"
 void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum);
@@ -52,14 +53,32 @@ void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *su
 }}
 """
 A_ROW = """\
+#include <stddef.h>
+
 #include "dot_time_{0}.h"
 void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g);
 
 /* size: n, apart, columns, exp; g has a number before and behind it */
 void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
 {{
-    const dot_row r = {{e, size[0], z, size[1], g + 1, size[2], (int32_t)size[3]}};
+    const dot_row r = {{
+        e, size[0], z, size[1], g + 1, size[2], (int32_t)size[3], NULL
+    }};
     dot_time_{0}(&r);
+}}
+"""
+PAIRS = """\
+#include "dot_time_pairs_dsp.h"
+void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g);
+
+void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
+{{
+    static int16_t paired[16 * 16];
+    const dot_row r = {{
+        e, size[0], z, size[1], g + 1, size[2], (int32_t)size[3], paired
+    }};
+    dot_time_pair(z, size[1], size[2], size[0], paired);
+    dot_time_pairs_dsp(&r);
 }}
 """
 PRODUCT = """\
@@ -209,7 +228,8 @@ def test_extreme_errors_and_sources(kernel):
 def row_kernel(request, tmp_path_factory):
     """(name, its code)."""
     name, core = request.param
-    return name, Code(tmp_path_factory.mktemp("row"), A_ROW.format(name), core)
+    text = (PAIRS if name == "pairs_dsp" else A_ROW).format(name)
+    return name, Code(tmp_path_factory.mktemp("row"), text, core)
 
 
 def row_agrees(row_kernel, e, z, apart, exp):
@@ -228,11 +248,13 @@ def row_agrees(row_kernel, e, z, apart, exp):
 def row_cases(name):
     """Steps, apart, columns, exp and the largest error of a row."""
     step, exps = (2, (12, 13, 14)) if name in CUT else (1, (1, 7, 14, 31))
+    step, columns_by = (4, 2) if name == "pairs_dsp" else (step, 1)
     for n in range(PIECE if name == "avx2" else step, PIECE + 1, step):
         for k, exp in enumerate(exps):
             apart = n + 2 * k if k < 3 else 64
             most = HIGHS if name in CUT else min(2**16 << exp, 2**31)
-            yield n, apart, 2 + (n // step + k) % 4 + 8 * (k % 2), exp, (most - 1) // n
+            columns = (2 + (n // step + k) % 4 + 8 * (k % 2)) // columns_by * columns_by
+            yield n, apart, columns, exp, (most - 1) // n
 
 
 def test_random_rows(row_kernel):

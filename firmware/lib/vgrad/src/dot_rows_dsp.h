@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "dot_dsp_four.h"
+
 /* e = 2^10 high + low, 0 <= low < 2^10. */
 enum { DOT_ROWS_HALF = 10, DOT_ROWS_MOST_GATES = 7 };
 
@@ -71,25 +73,9 @@ static inline uint32_t *dot_rows_pack(const int16_t *w, uint32_t rows,
     "ubfx " a ", " a ", #0, #10\n\t"                                           \
     "bfi " a ", " b ", #16, #10\n\t"
 
-/* Four rows of two columns: 40 bytes of code. */
-#define DOT_ROWS_FOUR                                                          \
-    "ldm.w r0!, {r4-r7}\n\t"                                                   \
-    "ldm.w r1!, {r2, r3, r12, lr}\n\t"                                         \
-    "smlad r8, r4, r2, r8\n\t"                                                 \
-    "smlad r9, r5, r2, r9\n\t"                                                 \
-    "smlad r8, r6, r3, r8\n\t"                                                 \
-    "smlad r9, r7, r3, r9\n\t"                                                 \
-    "smlad r10, r4, r12, r10\n\t"                                              \
-    "smlad r11, r5, r12, r11\n\t"                                              \
-    "smlad r10, r6, lr, r10\n\t"                                               \
-    "smlad r11, r7, lr, r11\n\t"
-
 /* out[n] += rs(sum of w e, shift), n even, not 0, but for what Q says.
  *
- *     r0 e   r1 w   r2-r7, r12, lr data   r8, r9 low and high of a sum, r10,
- *     r11 of another
- *
- * On the stack what the sums start from, where the inner loop does, the end of
+ * r0 is e, r1 w.  On the stack what the sums start from, where the inner loop does, the end of
  * e, e, out and its end, shift less ten. */
 static __attribute__((naked, noinline)) void
 dot_rows_dsp_gate(const dot_rows_halves *h __attribute__((unused)))
@@ -125,7 +111,7 @@ dot_rows_dsp_gate(const dot_rows_halves *h __attribute__((unused)))
         "ldm.w sp, {r8-r11}\n\t"
         "ldr pc, [sp, #16]\n"
         "2:\n\t"
-        DOT_ROWS_FOUR DOT_ROWS_FOUR DOT_ROWS_FOUR DOT_ROWS_FOUR
+        DOT_DSP_FOUR DOT_DSP_FOUR DOT_DSP_FOUR DOT_DSP_FOUR
         "ldr r2, [sp, #20]\n\t"
         "cmp r0, r2\n\t"
         "bne.w 2b\n\t"
@@ -163,7 +149,6 @@ static inline int dot_rows_q(void)
     return (flags >> 27 & 1) != 0;
 }
 
-#undef DOT_ROWS_FOUR
 #undef DOT_ROWS_CUT
 
 #endif

@@ -6,7 +6,8 @@
  * that is one piece of DOT_TIME_ROW_LEAST steps or more, two columns or more,
  * with exponents of DOT_HALF or more if it cuts errors, DOT_TIME_ROW_CUTS: then
  * the piece must fit, too.  What takes a piece that fits wants an even number
- * of steps, and sources that lie at a word.
+ * of steps, and sources that lie at a word.  DOT_TIME_PAIRS, if there is one,
+ * does what DOT_TIME_ROW does, with steps by four and sources by pairs.
  */
 #ifndef VG_DOT_TIME_H
 #define VG_DOT_TIME_H
@@ -15,9 +16,11 @@
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_time_mul.h"
+#include "dot_time_pairs_dsp.h"
 #include "dot_time_row_dsp.h"
 #define DOT_TIME dot_time_mul
 #define DOT_TIME_ROW dot_time_row_dsp
+#define DOT_TIME_PAIRS dot_time_pairs_dsp
 #define DOT_TIME_ROW_CUTS 1
 #elif defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_time_mul.h"

@@ -22,6 +22,7 @@ typedef struct {
     int32_t *g;
     uint32_t columns;
     int32_t exp;
+    const int16_t *paired; /* the sources by pairs; null: they are not */
 } dot_row;
 
 /* size: the errors of a piece, their signs left out, added up.  Then its highs,

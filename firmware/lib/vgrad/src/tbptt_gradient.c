@@ -147,10 +147,26 @@ static int goes_on(const dot_row *those, const dot_row *these)
            those->g + those->columns == these->g;
 }
 
+/* The pairs of a span whose first source is z: null if it is not the first of
+ * two. */
+static const vg_sig *pairs_of(const vg_train *t, const vg_net *net,
+                              const vg_span *s, const vg_sig *z,
+                              const vg_sig *pairs, uint32_t steps)
+{
+    const vg_sig *tape = vg_sigs(t, net->z_tape);
+    uint32_t column;
+
+    if (!pairs || s->reads == VG_READS_S)
+        return NULL;
+    column = (uint32_t)(z - tape) / t->learn.k2;
+    return column & 1 ? NULL : pairs + column * steps;
+}
+
 /* The spans on the tape that learn, for a gate's first row; what lies side by
  * side is one.  Returns how many. */
 static uint32_t tape_columns(const vg_train *t, const vg_layer *l,
-                             const vg_net *net, const vg_gate *g, dot_row *c)
+                             const vg_net *net, const vg_gate *g,
+                             const vg_sig *pairs, uint32_t steps, dot_row *c)
 {
     uint32_t n = 0;
 
@@ -160,6 +176,7 @@ static uint32_t tape_columns(const vg_train *t, const vg_layer *l,
             continue;
         c->z = tape_of(t, l, net, s);
         c->apart = t->learn.k2;
+        c->paired = pairs_of(t, net, s, c->z, pairs, steps);
         c->g = vg_ints(t, g->g) + vg_row_at(g, s, g->rows, 0);
         c->columns = columns;
         c->exp = s->exp;
@@ -172,10 +189,12 @@ static uint32_t tape_columns(const vg_train *t, const vg_layer *l,
 }
 
 static void gate_gradient(vg_train *t, const vg_gate *g, const vg_layer *l,
-                          const vg_net *net)
+                          const vg_net *net, const vg_sig *pairs,
+                          uint32_t steps)
 {
     dot_row columns[VG_SPANS];
-    const dot_row *const end = columns + tape_columns(t, l, net, g, columns);
+    const dot_row *const end =
+        columns + tape_columns(t, l, net, g, pairs, steps, columns);
     const uint32_t k2 = t->learn.k2, apart = vg_gate_columns(g);
     const int few = has_few(g);
     int32_t *bias = biases_of(t, g);
@@ -183,6 +202,7 @@ static void gate_gradient(vg_train *t, const vg_gate *g, const vg_layer *l,
 
     r.g = g;
     r.errors = vg_ints(t, g->errors_tape);
+    r.limit = (const int32_t *)(const void *)pairs;
     for (r.row = 0; r.row < g->rows; r.row++, r.errors += k2) {
         r.n = vg_plan_of(t)->now.tape_len;
         vg_row_measure(&r, k2);
@@ -201,11 +221,13 @@ static void gate_gradient(vg_train *t, const vg_gate *g, const vg_layer *l,
 static void layer_gradient(vg_train *t, const vg_layer *l, const vg_net *net)
 {
     const vg_gate *g = vg_gates_of(t) + net->first;
+    uint32_t steps = 0;
+    const vg_sig *pairs = vg_pair_sources(t, l, net, &steps);
 
     if (VG_HAS_CELL(VG_GRU_RESET_BEFORE) && net->s_tape)
         recall_s(t, l, net);
     for (const vg_gate *end = g + l->n_gates; g < end; g++)
-        gate_gradient(t, g, l, net);
+        gate_gradient(t, g, l, net, pairs, steps);
 }
 
 void vg_tbptt_gradient(vg_train *t, uint32_t low)
