@@ -27,6 +27,7 @@ ROW_KERNELS = {
     "row_m0": ("m0",),
     "row_dsp": ("m4", "m7", "m33"),
     "pairs_dsp": ("m4", "m7", "m33"),  # an even number of columns, steps by four
+    "pairs_mul": ("m3",),
     "avx2": ("avx2",),  # 16 steps alone
 }
 CUT = ("row_m0", "row_dsp", "pairs_dsp", "avx2")
@@ -68,17 +69,17 @@ void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
 }}
 """
 PAIRS = """\
-#include "dot_time_pairs_dsp.h"
+#include "dot_time_{0}.h"
 void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g);
 
 void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
 {{
-    static int16_t paired[16 * 16];
+    static dot_paired paired[16 * 16];
     const dot_row r = {{
         e, size[0], z, size[1], g + 1, size[2], (int32_t)size[3], paired
     }};
     dot_time_pair(z, size[1], size[2], size[0], paired);
-    dot_time_pairs_dsp(&r);
+    dot_time_{0}(&r);
 }}
 """
 PRODUCT = """\
@@ -228,7 +229,7 @@ def test_extreme_errors_and_sources(kernel):
 def row_kernel(request, tmp_path_factory):
     """(name, its code)."""
     name, core = request.param
-    text = (PAIRS if name == "pairs_dsp" else A_ROW).format(name)
+    text = (PAIRS if name.startswith("pairs") else A_ROW).format(name)
     return name, Code(tmp_path_factory.mktemp("row"), text, core)
 
 
@@ -248,7 +249,7 @@ def row_agrees(row_kernel, e, z, apart, exp):
 def row_cases(name):
     """Steps, apart, columns, exp and the largest error of a row."""
     step, exps = (2, (12, 13, 14)) if name in CUT else (1, (1, 7, 14, 31))
-    step, columns_by = (4, 2) if name == "pairs_dsp" else (step, 1)
+    step, columns_by = (4, 2) if name.startswith("pairs") else (step, 1)
     for n in range(PIECE if name == "avx2" else step, PIECE + 1, step):
         for k, exp in enumerate(exps):
             apart = n + 2 * k if k < 3 else 64

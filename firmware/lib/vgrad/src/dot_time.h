@@ -24,9 +24,11 @@
 #define DOT_TIME_ROW_CUTS 1
 #elif defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_time_mul.h"
+#include "dot_time_pairs_mul.h"
 #include "dot_time_row_mul.h"
 #define DOT_TIME dot_time_mul
 #define DOT_TIME_ROW dot_time_row_mul
+#define DOT_TIME_PAIRS dot_time_pairs_mul
 #define DOT_TIME_ROW_CUTS 0
 #elif defined(__ARM_ARCH_6M__) && !defined(VG_PORTABLE)
 #include "dot_time_m0.h"

@@ -12,7 +12,8 @@
 
 /* The columns from z on by pairs, of steps a multiple of four. */
 static inline void dot_time_pair(const int16_t *z, uint32_t apart,
-                                 uint32_t columns, uint32_t steps, int16_t *to)
+                                 uint32_t columns, uint32_t steps,
+                                 dot_paired *to)
 {
     for (; columns > 1; columns -= 2, z += 2 * apart)
         for (uint32_t k = 0; k < steps; k += 4, to += 8) {

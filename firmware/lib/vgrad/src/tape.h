@@ -22,8 +22,8 @@ typedef struct {
 /* A layer's sources on the tape by pairs of columns, where the last of its
  * gradients will be; null where there is no kernel for that.  Of one column
  * *steps. */
-vg_sig *vg_pair_sources(const vg_train *t, const vg_layer *l, const vg_net *net,
-                        uint32_t *steps);
+dot_paired *vg_pair_sources(const vg_train *t, const vg_layer *l,
+                            const vg_net *net, uint32_t *steps);
 
 /* How large are the errors? */
 void vg_row_measure(vg_row *r, uint32_t k2);

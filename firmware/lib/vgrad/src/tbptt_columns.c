@@ -41,19 +41,21 @@ void vg_row_measure(vg_row *r, uint32_t k2)
 }
 
 #ifdef DOT_TIME_PAIRS
-vg_sig *vg_pair_sources(const vg_train *t, const vg_layer *l, const vg_net *net,
-                        uint32_t *steps)
+dot_paired *vg_pair_sources(const vg_train *t, const vg_layer *l,
+                            const vg_net *net, uint32_t *steps)
 {
     const uint32_t k2 = t->learn.k2, columns = l->n_z - net->skipped;
     const uint32_t n = (vg_plan_of(t)->now.tape_len + 3) & ~(uint32_t)3;
     const vg_gate *last = vg_gates_of(t) + net->first + l->n_gates - 1;
-    const uint32_t room = 2 * last->rows * vg_gate_columns(last);
-    vg_sig *to;
+    const uint32_t all = last->rows * vg_gate_columns(last);
+    const uint32_t room = all * (sizeof(int32_t) / sizeof(dot_paired));
+    dot_paired *to;
 
     /* gradients of symbols that were not seen stay zeros */
     if (k2 % 4 || n > DOT_PIECE || net->skipped || room < columns * n)
         return NULL;
-    to = vg_sigs(t, last->g) + (room - (columns & ~(uint32_t)1) * n);
+    to = vg_at(t, last->g);
+    to += room - (columns & ~(uint32_t)1) * n;
     dot_time_pair(vg_sigs(t, net->z_tape), k2, columns, n, to);
     *steps = n;
     return to;
@@ -62,12 +64,16 @@ vg_sig *vg_pair_sources(const vg_train *t, const vg_layer *l, const vg_net *net,
 /* Does its kernel take these columns, whose gradients fit? */
 static int paired(const vg_row *r, const dot_row *c)
 {
-    return c->paired && r->fits && c->exp >= DOT_HALF && c->columns > 1 &&
+#if DOT_TIME_ROW_CUTS
+    if (!r->fits || c->exp < DOT_HALF)
+        return 0;
+#endif
+    return c->paired && r->n % 4 == 0 && c->columns > 1 &&
            c->g + c->columns <= r->limit;
 }
 #else
-vg_sig *vg_pair_sources(const vg_train *t, const vg_layer *l, const vg_net *net,
-                        uint32_t *steps)
+dot_paired *vg_pair_sources(const vg_train *t, const vg_layer *l,
+                            const vg_net *net, uint32_t *steps)
 {
     (void)t, (void)l, (void)net, (void)steps;
     return NULL;

@@ -149,9 +149,9 @@ static int goes_on(const dot_row *those, const dot_row *these)
 
 /* The pairs of a span whose first source is z: null if it is not the first of
  * two. */
-static const vg_sig *pairs_of(const vg_train *t, const vg_net *net,
-                              const vg_span *s, const vg_sig *z,
-                              const vg_sig *pairs, uint32_t steps)
+static const dot_paired *pairs_of(const vg_train *t, const vg_net *net,
+                                  const vg_span *s, const vg_sig *z,
+                                  const dot_paired *pairs, uint32_t steps)
 {
     const vg_sig *tape = vg_sigs(t, net->z_tape);
     uint32_t column;
@@ -166,7 +166,8 @@ static const vg_sig *pairs_of(const vg_train *t, const vg_net *net,
  * side is one.  Returns how many. */
 static uint32_t tape_columns(const vg_train *t, const vg_layer *l,
                              const vg_net *net, const vg_gate *g,
-                             const vg_sig *pairs, uint32_t steps, dot_row *c)
+                             const dot_paired *pairs, uint32_t steps,
+                             dot_row *c)
 {
     uint32_t n = 0;
 
@@ -189,7 +190,7 @@ static uint32_t tape_columns(const vg_train *t, const vg_layer *l,
 }
 
 static void gate_gradient(vg_train *t, const vg_gate *g, const vg_layer *l,
-                          const vg_net *net, const vg_sig *pairs,
+                          const vg_net *net, const dot_paired *pairs,
                           uint32_t steps)
 {
     dot_row columns[VG_SPANS];
@@ -222,7 +223,7 @@ static void layer_gradient(vg_train *t, const vg_layer *l, const vg_net *net)
 {
     const vg_gate *g = vg_gates_of(t) + net->first;
     uint32_t steps = 0;
-    const vg_sig *pairs = vg_pair_sources(t, l, net, &steps);
+    const dot_paired *pairs = vg_pair_sources(t, l, net, &steps);
 
     if (VG_HAS_CELL(VG_GRU_RESET_BEFORE) && net->s_tape)
         recall_s(t, l, net);
