@@ -28,9 +28,10 @@ ROW_KERNELS = {
     "row_dsp": ("m4", "m7", "m33"),
     "pairs_dsp": ("m4", "m7", "m33"),  # an even number of columns, steps by four
     "pairs_mul": ("m3",),
+    "pairs_m0": ("m0",),
     "avx2": ("avx2",),  # 16 steps alone
 }
-CUT = ("row_m0", "row_dsp", "pairs_dsp", "avx2")
+CUT = ("row_m0", "row_dsp", "pairs_dsp", "pairs_m0", "avx2")
 WHOLE = """\
 #include "dot_time_{0}.h"
 void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum);
@@ -54,7 +55,7 @@ void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *su
 }}
 """
 A_ROW = """\
-#include <stddef.h>
+#include <string.h>
 
 #include "dot_time_{0}.h"
 void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g);

@@ -13,6 +13,8 @@
 #ifndef VG_DOT_ROWS_H
 #define VG_DOT_ROWS_H
 
+#include <string.h>
+
 #include "fx.h"
 
 /* A gate, w at the first of the columns.  Errors are within +-(2^31 - 1) and

@@ -6,8 +6,6 @@
 #ifndef VG_DOT_ROWS_DSP_H
 #define VG_DOT_ROWS_DSP_H
 
-#include <string.h>
-
 #include "dot_dsp_four.h"
 
 /* e = 2^10 high + low, 0 <= low < 2^10. */

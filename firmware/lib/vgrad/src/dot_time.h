@@ -12,6 +12,8 @@
 #ifndef VG_DOT_TIME_H
 #define VG_DOT_TIME_H
 
+#include <string.h>
+
 #include "dot_time_c.h"
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
@@ -32,10 +34,12 @@
 #define DOT_TIME_ROW_CUTS 0
 #elif defined(__ARM_ARCH_6M__) && !defined(VG_PORTABLE)
 #include "dot_time_m0.h"
+#include "dot_time_pairs_m0.h"
 #include "dot_time_row_m0.h"
 #define DOT_TIME dot_time_c
 #define DOT_TIME_PIECE dot_time_m0
 #define DOT_TIME_ROW dot_time_row_m0
+#define DOT_TIME_PAIRS dot_time_pairs_m0
 #define DOT_TIME_ROW_CUTS 1
 #elif defined(__ARM_ARCH_6M__)
 #include "dot_time_piece_c.h"

@@ -4,8 +4,6 @@
 #ifndef VG_DOT_TIME_PAIRS_DSP_H
 #define VG_DOT_TIME_PAIRS_DSP_H
 
-#include <string.h>
-
 #include "dot_dsp_four.h"
 #include "dot_time_c.h"
 #include "fx.h"
