@@ -8,7 +8,8 @@
  * is whatever.  It may be asked where DOT_ROWS_FIT says of each gate that its
  * errors and its shift allow it.
  *
- * DOT_ROWS_PACKS: a kernel is faster with weights that are packed beforehand.
+ * DOT_ROWS_PACKS: a kernel is faster with weights that are packed beforehand;
+ * not where code is to be small.
  */
 #ifndef VG_DOT_ROWS_H
 #define VG_DOT_ROWS_H
@@ -37,7 +38,8 @@ static inline void dot_rows_c(const dot_rows *r, uint32_t j, uint32_t n,
             sum[k] += fx_product(r->e[row], w[k]);
 }
 
-#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) &&                       \
+    !defined(VG_PORTABLE) && !defined(__OPTIMIZE_SIZE__)
 #include "dot_rows_dsp.h"
 #define DOT_ROWS_PACKS
 #endif

@@ -7,7 +7,8 @@
  * with exponents of DOT_HALF or more if it cuts errors, DOT_TIME_ROW_CUTS: then
  * the piece must fit, too.  What takes a piece that fits wants an even number
  * of steps, and sources that lie at a word.  DOT_TIME_PAIRS, if there is one,
- * does what DOT_TIME_ROW does, with steps by four and sources by pairs.
+ * does what DOT_TIME_ROW does, with steps by four and sources by pairs;
+ * there is none where code is to be small.
  */
 #ifndef VG_DOT_TIME_H
 #define VG_DOT_TIME_H
@@ -18,28 +19,22 @@
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_time_mul.h"
-#include "dot_time_pairs_dsp.h"
 #include "dot_time_row_dsp.h"
 #define DOT_TIME dot_time_mul
 #define DOT_TIME_ROW dot_time_row_dsp
-#define DOT_TIME_PAIRS dot_time_pairs_dsp
 #define DOT_TIME_ROW_CUTS 1
 #elif defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_time_mul.h"
-#include "dot_time_pairs_mul.h"
 #include "dot_time_row_mul.h"
 #define DOT_TIME dot_time_mul
 #define DOT_TIME_ROW dot_time_row_mul
-#define DOT_TIME_PAIRS dot_time_pairs_mul
 #define DOT_TIME_ROW_CUTS 0
 #elif defined(__ARM_ARCH_6M__) && !defined(VG_PORTABLE)
 #include "dot_time_m0.h"
-#include "dot_time_pairs_m0.h"
 #include "dot_time_row_m0.h"
 #define DOT_TIME dot_time_c
 #define DOT_TIME_PIECE dot_time_m0
 #define DOT_TIME_ROW dot_time_row_m0
-#define DOT_TIME_PAIRS dot_time_pairs_m0
 #define DOT_TIME_ROW_CUTS 1
 #elif defined(__ARM_ARCH_6M__)
 #include "dot_time_piece_c.h"
@@ -53,6 +48,18 @@
 #define DOT_TIME_ROW_LEAST 16
 #else
 #define DOT_TIME dot_time_c
+#endif
+
+#if defined(VG_PORTABLE) || defined(__OPTIMIZE_SIZE__)
+#elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+#include "dot_time_pairs_dsp.h"
+#define DOT_TIME_PAIRS dot_time_pairs_dsp
+#elif defined(__thumb2__)
+#include "dot_time_pairs_mul.h"
+#define DOT_TIME_PAIRS dot_time_pairs_mul
+#elif defined(__ARM_ARCH_6M__)
+#include "dot_time_pairs_m0.h"
+#define DOT_TIME_PAIRS dot_time_pairs_m0
 #endif
 
 #ifndef DOT_TIME_ROW_LEAST
