@@ -66,6 +66,11 @@ CASES = {  # blob, settings, sequences
         Learn("tbptt", symbols=True, k1=3, k2=9, rate_q24=1 << 22, seed=5),
         symbols,
     ),
+    "tbptt symbols, momentum": (  # a momentum goes on without a gradient
+        start(stack("lstm", (7, 4, 7), output="softmax"), 4),
+        Learn("tbptt", symbols=True, k2=3, rate_q24=1 << 22, **RULES["momentum"]),
+        symbols,
+    ),
     "tbptt dense": (TINY, dense("tbptt", 0, 12, "rmsprop"), signals),
     "tbptt 8 bits": (
         start(stack("rnn_tanh", (3, 5, 2), output="linear"), 3, bits=8),

@@ -38,6 +38,31 @@ void back(const int16_t *w, const int32_t *e, const uint32_t *size, int32_t *out
 #endif
 }
 """
+PACKED = """\
+#include "dot_rows.h"
+void back(const int16_t *w, int32_t *e, const uint32_t *size, int32_t *out);
+
+/* out[n]; behind it room for what is packed, and whether all fits */
+void back(const int16_t *w, int32_t *e, const uint32_t *size, int32_t *out)
+{
+    const uint32_t rows = size[0], stride = size[1], n = size[2], room = size[4];
+    dot_rows_halves h;
+    uint32_t *to;
+
+    h.e = e;
+    h.cut = (uint32_t *)out + n;
+    h.cut_end = h.cut + dot_rows_fours(rows);
+    h.w = to = h.cut_end;
+    h.out = out;
+    h.end = out + n;
+    h.shift = (int)size[3];
+    for (uint32_t j = 0; j < n; j += 2)
+        to = dot_rows_pack(w + j, rows, stride, to);
+    dot_rows_clear_q();
+    dot_rows_dsp_gate(&h);
+    out[room - 1] = !dot_rows_q();
+}
+"""
 
 
 @pytest.fixture(scope="module", params=["host", "avx2", "m0", "m3", "m4", "m33"])
@@ -172,3 +197,55 @@ def test_of_all_columns_none_is_wrong_where_sums_are_large(whole):
                 shifts = [shift, max(shift - 1, 1), shift]
                 done.append(check_all(whole, weights, e, 23, shifts, dz))
     assert set(done) == {0, 23}
+
+
+@pytest.fixture(scope="module", params=["m4", "m7", "m33"])
+def packed(request, tmp_path_factory):
+    """The kernel of packed weights."""
+    return Code(tmp_path_factory.mktemp("packed"), PACKED, request.param)
+
+
+def packed_agrees(packed, w, e, shift):
+    """Of w (rows, n) and e (rows): did it fit?"""
+    rows, n = w.shape
+    behind = np.full(4, 2**31 - 1 if e.max() > 2**25 else 99)  # whatever
+    old = np.arange(n) * 1000 - 3000
+    room = n + (rows + 3) // 4 * (4 + 2 * n) + 2
+    out = np.concatenate([old, np.full(room - n, 77)]).astype("<i4")
+    spaced = np.full((rows, n + 3), 555, "<i2")
+    spaced[:, :n] = w
+    size = np.array([rows, n + 3, n, shift, room], "<u4")
+    found = packed("back", spaced, np.concatenate([e, behind]).astype("<i4"), size, out)
+    exact = w.T.astype(np.int64) @ e.astype(np.int64)
+    if found[-1]:
+        assert (
+            found[:n].tolist()
+            == (old + ((exact + (1 << shift >> 1)) >> shift)).tolist()
+        )
+    assert found[-2] == 77
+    return bool(found[-1])
+
+
+@pytest.mark.parametrize("rows", [4, 5, 6, 7, 8, 11, 16, 20, 33, 64])
+def test_packed_weights_give_what_the_others_give(packed, rows):
+    rng = np.random.default_rng(rows)
+    for n in (2, 4, 10):
+        for shift in (11, 12, 15, 31):
+            w = rng.integers(-32767, 32768, (rows, n))
+            e = rng.integers(-(1 << 19), 1 << 19, rows)
+            assert packed_agrees(packed, w, e, shift)
+            assert packed_agrees(packed, w, np.full(rows, 1023), shift)
+            assert packed_agrees(packed, w, np.full(rows, -1), shift)
+
+
+def test_packed_sums_that_do_not_fit_are_noticed(packed):
+    rng = np.random.default_rng(7)
+    fitted = []
+    for bits in range(18, 31):
+        for sign in (-1, 1):
+            e = sign * rng.integers(1 << (bits - 1), 1 << bits, 12)
+            alone = np.where(np.arange(12) == 9, e, 0)
+            for w in (np.full((12, 2), -32767), np.full((12, 2), 32767)):
+                fitted.append(packed_agrees(packed, w, e, 11))
+                fitted.append(packed_agrees(packed, w // 7, alone, 12))
+    assert 10 < sum(fitted) < len(fitted) - 10

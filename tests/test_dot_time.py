@@ -26,9 +26,12 @@ ROW_KERNELS = {
     "row_mul": ("m3", "m4"),
     "row_m0": ("m0",),
     "row_dsp": ("m4", "m7", "m33"),
+    "pairs_dsp": ("m4", "m7", "m33"),  # an even number of columns, steps by four
+    "pairs_mul": ("m3",),
+    "pairs_m0": ("m0",),
     "avx2": ("avx2",),  # 16 steps alone
 }
-CUT = ("row_m0", "row_dsp", "avx2")
+CUT = ("row_m0", "row_dsp", "pairs_dsp", "pairs_m0", "avx2")
 WHOLE = """\
 #include "dot_time_{0}.h"
 void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *sum);
@@ -52,13 +55,31 @@ void along(int32_t *e, const int16_t *z, uint32_t apart, uint32_t n, int64_t *su
 }}
 """
 A_ROW = """\
+#include <string.h>
+
 #include "dot_time_{0}.h"
 void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g);
 
 /* size: n, apart, columns, exp; g has a number before and behind it */
 void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
 {{
-    const dot_row r = {{e, size[0], z, size[1], g + 1, size[2], (int32_t)size[3]}};
+    const dot_row r = {{
+        e, size[0], z, size[1], g + 1, size[2], (int32_t)size[3], NULL
+    }};
+    dot_time_{0}(&r);
+}}
+"""
+PAIRS = """\
+#include "dot_time_{0}.h"
+void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g);
+
+void row(const int32_t *e, const int16_t *z, const uint32_t *size, int32_t *g)
+{{
+    static dot_paired paired[16 * 16];
+    const dot_row r = {{
+        e, size[0], z, size[1], g + 1, size[2], (int32_t)size[3], paired
+    }};
+    dot_time_pair(z, size[1], size[2], size[0], paired);
     dot_time_{0}(&r);
 }}
 """
@@ -91,6 +112,15 @@ void squares(const int32_t *g, uint32_t n, uint64_t *sum)
     dot_squares(g, n, &s);
     sum[0] = s.low;
     sum[1] = s.high;
+}
+"""
+SIZE = """\
+#include "dot_time_size.h"
+void size(const int32_t *e, uint32_t n, uint32_t *to);
+
+void size(const int32_t *e, uint32_t n, uint32_t *to)
+{
+    dot_time_size(e, n, &to[0], &to[1]);
 }
 """
 
@@ -209,7 +239,8 @@ def test_extreme_errors_and_sources(kernel):
 def row_kernel(request, tmp_path_factory):
     """(name, its code)."""
     name, core = request.param
-    return name, Code(tmp_path_factory.mktemp("row"), A_ROW.format(name), core)
+    text = (PAIRS if name.startswith("pairs") else A_ROW).format(name)
+    return name, Code(tmp_path_factory.mktemp("row"), text, core)
 
 
 def row_agrees(row_kernel, e, z, apart, exp):
@@ -228,11 +259,13 @@ def row_agrees(row_kernel, e, z, apart, exp):
 def row_cases(name):
     """Steps, apart, columns, exp and the largest error of a row."""
     step, exps = (2, (12, 13, 14)) if name in CUT else (1, (1, 7, 14, 31))
+    step, columns_by = (4, 2) if name.startswith("pairs") else (step, 1)
     for n in range(PIECE if name == "avx2" else step, PIECE + 1, step):
         for k, exp in enumerate(exps):
             apart = n + 2 * k if k < 3 else 64
             most = HIGHS if name in CUT else min(2**16 << exp, 2**31)
-            yield n, apart, 2 + (n // step + k) % 4 + 8 * (k % 2), exp, (most - 1) // n
+            columns = (2 + (n // step + k) % 4 + 8 * (k % 2)) // columns_by * columns_by
+            yield n, apart, columns, exp, (most - 1) // n
 
 
 def test_random_rows(row_kernel):
@@ -299,3 +332,15 @@ def test_squares_are_exact_beyond_64_bits(squares, n):
             low, high = squares("squares", g.astype("<i4"), n, start).tolist()
             first = int(start[0]) + (int(start[1]) << 64)
             assert low + (high << 64) == first + sum(int(x) ** 2 for x in g)
+
+
+@pytest.mark.parametrize("core", ["host", "m0", "m3", "m4"])
+def test_a_piece_is_measured(core, tmp_path):
+    code = Code(tmp_path, SIZE, core)
+    rng = np.random.default_rng(6)
+    for n in range(PIECE + 1):
+        for top in (15, 16, 1 << 22, 2**31 - 1):
+            e = rng.integers(-top, top + 1, n)
+            found = code("size", e.astype("<i4"), n, np.array([5, 7], "<u4"))
+            size = 5 + sum(abs(int(x)) - (x < 0) >> 4 for x in e)
+            assert found.tolist() == [size, (7 + int(e.sum())) % 2**32]

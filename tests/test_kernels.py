@@ -192,7 +192,8 @@ def test_sources_of_any_exponent_give_the_host_s_gradients(h_exp, core):
 
 @pytest.mark.parametrize("core", ["m0", "m3", "m4"])
 @pytest.mark.parametrize(
-    ("k2", "steps"), [(1, 3), (6, 6), (15, 15), (16, 11), (16, 16), (40, 39)]
+    ("k2", "steps"),
+    [(1, 3), (6, 6), (8, 8), (8, 5), (15, 15), (16, 11), (16, 16), (40, 39)],
 )
 def test_a_tape_of_any_length_gives_the_host_s_gradients(k2, steps, core):
     """A kernel of whole rows takes tapes of up to 16 steps."""

@@ -10,9 +10,14 @@
  *
  * DOT_ROWS_ALL, if there is one, adds to dz[n] what n columns are, as
  * transposed.c has it, of as many as it can, which it returns.
+ *
+ * DOT_ROWS_PACKS: a kernel is faster with weights that are packed beforehand;
+ * not where code is to be small.
  */
 #ifndef VG_DOT_ROWS_H
 #define VG_DOT_ROWS_H
+
+#include <string.h>
 
 #include "fx.h"
 
@@ -35,6 +40,12 @@ static inline void dot_rows_c(const dot_rows *r, uint32_t j, uint32_t n,
         for (uint32_t k = 0; k < n; k++)
             sum[k] += fx_product(r->e[row], w[k]);
 }
+
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) &&                       \
+    !defined(VG_PORTABLE) && !defined(__OPTIMIZE_SIZE__)
+#include "dot_rows_dsp.h"
+#define DOT_ROWS_PACKS
+#endif
 
 #if defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_rows_mul.h"

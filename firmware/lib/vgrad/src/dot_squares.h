@@ -26,31 +26,37 @@ static inline void dot_squares_c(const int32_t *g, uint32_t n,
 }
 
 #if defined(__thumb2__) && !defined(VG_PORTABLE)
+#define DOT_SQUARES_FOUR                                                       \
+    "ldrd %[a], %[b], [%[g]], #8\n\t"                                          \
+    "smull %[c], %[d], %[a], %[a]\n\t"                                         \
+    "smlal %[c], %[d], %[b], %[b]\n\t"                                         \
+    "ldrd %[a], %[b], [%[g]], #8\n\t"                                          \
+    "smlal %[c], %[d], %[a], %[a]\n\t"                                         \
+    "smlal %[c], %[d], %[b], %[b]\n\t"                                         \
+    "adds %[low], %[low], %[c]\n\t"                                            \
+    "adcs %[mid], %[mid], %[d]\n\t"                                            \
+    "adc %[high], %[high], #0\n\t"
+
 static inline void dot_squares(const int32_t *g, uint32_t n, dot_square_sum *s)
 {
     uint32_t low = (uint32_t)s->low, mid = (uint32_t)(s->low >> 32), a, b, c, d;
 
     if (n >= 4)
-        __asm__("0:\n\t"
-                "ldrd %[a], %[b], [%[g]], #8\n\t"
-                "smull %[c], %[d], %[a], %[a]\n\t"
-                "smlal %[c], %[d], %[b], %[b]\n\t"
-                "ldrd %[a], %[b], [%[g]], #8\n\t"
-                "smlal %[c], %[d], %[a], %[a]\n\t"
-                "smlal %[c], %[d], %[b], %[b]\n\t"
-                "adds %[low], %[low], %[c]\n\t"
-                "adcs %[mid], %[mid], %[d]\n\t"
-                "adc %[high], %[high], #0\n\t"
+        __asm__("tst %[n], #4\n\t"
+                "bne 1f\n"
+                "0:\n\t" DOT_SQUARES_FOUR "1:\n\t" DOT_SQUARES_FOUR
                 "cmp %[g], %[end]\n\t"
                 "bne 0b"
                 : [low] "+r"(low), [mid] "+r"(mid), [high] "+r"(s->high),
                   [g] "+r"(g), [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c),
                   [d] "=&r"(d)
-                : [end] "r"(g + (n & ~(uint32_t)3))
+                : [n] "r"(n), [end] "r"(g + (n & ~(uint32_t)3))
                 : "memory", "cc");
     s->low = (uint64_t)mid << 32 | low;
     dot_squares_c(g, n & 3, s);
 }
+
+#undef DOT_SQUARES_FOUR
 #elif defined(__ARM_ARCH_6M__) && !defined(VG_PORTABLE)
 /* Of g[n], n > 0, with h = floor(g / 2^12), modulo 2^32. */
 typedef struct {

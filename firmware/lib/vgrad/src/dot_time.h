@@ -6,13 +6,17 @@
  * that is one piece of DOT_TIME_ROW_LEAST steps or more, two columns or more,
  * with exponents of DOT_HALF or more if it cuts errors, DOT_TIME_ROW_CUTS: then
  * the piece must fit, too.  What takes a piece that fits wants an even number
- * of steps, and sources that lie at a word.
+ * of steps, and sources that lie at a word.  DOT_TIME_PAIRS, if there is one,
+ * does what DOT_TIME_ROW does, with steps by four and sources by pairs;
+ * there is none where code is to be small.
  *
  * DOT_TIME_MEASURE, if there is one, adds up a full piece's errors, modulo
  * 2^32, and floor(|e| / 16), where ~e stands for a negative e.
  */
 #ifndef VG_DOT_TIME_H
 #define VG_DOT_TIME_H
+
+#include <string.h>
 
 #include "dot_time_c.h"
 
@@ -48,6 +52,18 @@
 #define DOT_TIME_ROW_LEAST 16
 #else
 #define DOT_TIME dot_time_c
+#endif
+
+#if defined(VG_PORTABLE) || defined(__OPTIMIZE_SIZE__)
+#elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+#include "dot_time_pairs_dsp.h"
+#define DOT_TIME_PAIRS dot_time_pairs_dsp
+#elif defined(__thumb2__)
+#include "dot_time_pairs_mul.h"
+#define DOT_TIME_PAIRS dot_time_pairs_mul
+#elif defined(__ARM_ARCH_6M__)
+#include "dot_time_pairs_m0.h"
+#define DOT_TIME_PAIRS dot_time_pairs_m0
 #endif
 
 #ifndef DOT_TIME_ROW_LEAST

@@ -11,6 +11,13 @@
 /* What dot_time_piece.h cuts the tape and its errors into. */
 enum { DOT_HALF = 12, DOT_PIECE = 16 };
 
+/* A source on the tape as a kernel takes pairs of them. */
+#ifdef __ARM_FEATURE_DSP
+typedef int16_t dot_paired;
+#else
+typedef int32_t dot_paired;
+#endif
+
 /* A row's errors along the tape, columns with sources of their own, `apart`
  * from one to the next, and their gradients: g = rs(sum of e z, exp), which
  * fits. */
@@ -22,6 +29,7 @@ typedef struct {
     int32_t *g;
     uint32_t columns;
     int32_t exp;
+    const dot_paired *paired; /* the sources by pairs; null: they are not */
 } dot_row;
 
 /* size: the errors of a piece, their signs left out, added up.  Then its highs,

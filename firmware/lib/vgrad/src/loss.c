@@ -42,11 +42,11 @@ static int64_t linear_errors(const vg_sig *y, const vg_sig *target, uint32_t n,
     for (const int32_t *end = d + n; d < end; d++) {
         const int32_t at = *y++, off = at - *target++;
         sum += (uint32_t)off * (uint32_t)off;
-        if (off >= -most && off <= most)
+        if ((uint32_t)(off + most) <= 2 * (uint32_t)most)
             *d = off * unit;
         else
             *d = off < 0 ? -INT32_MAX : INT32_MAX;
-        if (at == INT16_MAX || at == INT16_MIN)
+        if (at >= INT16_MAX || at <= INT16_MIN)
             *d = vg_inward(*d, at, INT16_MIN, INT16_MAX);
     }
     return sum;

@@ -249,6 +249,13 @@ static inline int vg_reads_own(const vg_span *s)
     return VG_HAS_OWN && s->reads >= VG_READS_OWN_H;
 }
 
+/* Does every column of a span have its own source on the tape? */
+static inline int vg_on_tape(const vg_span *s)
+{
+    return s->reads != VG_READS_ONE && s->reads != VG_READS_SYMBOL &&
+           !vg_reads_own(s);
+}
+
 /* How many gates from this one on have one exponent: n and m of a gru. */
 static inline uint32_t vg_joined(const vg_gate *g, const vg_gate *end)
 {

@@ -63,7 +63,13 @@ void vg_sgd_row(vg_updating *u, vg_sig *hi, int16_t *lo, int32_t *g, uint32_t n)
 void vg_sgd_biases(vg_updating *u, int32_t *biases, int32_t *g, uint32_t n)
 {
     for (const int32_t *end = g + n; g < end; biases++, g++) {
-        vg_move_bias(u, biases, step_of(&u->sgd, *g));
+        const int32_t step = step_of(&u->sgd, *g);
+        const uint32_t sum = (uint32_t)*biases + (uint32_t)step;
+        /* below 2^28, it leads from no limit to the other */
+        if (sum + (VG_BIAS_FULL - 1) < 2 * (uint32_t)VG_BIAS_FULL - 1)
+            *biases = (int32_t)sum;
+        else
+            vg_move_bias(u, biases, step);
         *g = 0;
     }
 }

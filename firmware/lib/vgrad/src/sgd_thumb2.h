@@ -1,8 +1,10 @@
 /* sgd_thumb2.h - two weights at once on Thumb-2; with the DSP extension SMMULR
- * is rs(a b, 32).
+ * is rs(a b, 32), and SMMLAR adds that.  A word of hi and one of lo + 2^15 give
+ * both masters + 2^15, and these the words again.
  *
- *     r0 the end of g   r1 hi   r2 lo   r3 g   r4, r5 gradients, steps, sums
- *     r6, r7 left and by of the clipping   r8, r9 of the rate
+ *     r0 the end of g   r1 hi   r2 lo   r3 g   r4, lr gradients and steps
+ *     r5, r12 masters + 2^15   r6, r7 left and by of the clipping, r8, r9 of
+ *     the rate
  */
 #ifndef VG_SGD_THUMB2_H
 #define VG_SGD_THUMB2_H
@@ -11,6 +13,7 @@
 
 #ifdef __ARM_FEATURE_DSP
 #define SGD_TIMES(x, by) "smmulr " x ", " x ", " by "\n\t"
+#define SGD_STEP(sum, x, by) "smmlar " sum ", " x ", " by ", " sum "\n\t"
 
 /* r10, r11: of both halves of a word what makes hi within +-(VG_HI_FULL - 1) a
  * number from 0 on, and the greatest. */
@@ -20,74 +23,75 @@
     "movw r11, #49150\n\t"                                                     \
     "movt r11, #49150\n\t"
 
-#define SGD_MOVE_TWO                                                           \
-    "ldr r12, [r1]\n\t"                                                        \
-    "ldr lr, [r2]\n\t"                                                         \
-    "sxtah r4, r4, lr\n\t"                                                     \
-    "sxtah r5, r5, lr, ror #16\n\t"                                            \
-    "add r4, r4, r12, lsl #16\n\t"                                             \
-    "bfc r12, #0, #16\n\t"                                                     \
-    "add r5, r12\n\t"                                                          \
-    "pkhbt lr, r4, r5, lsl #16\n\t"                                            \
-    "add r4, #32768\n\t"                                                       \
-    "add r5, #32768\n\t"                                                       \
-    "pkhtb r12, r5, r4, asr #16\n\t"                                           \
-    "uadd16 r4, r12, r10\n\t"                                                  \
-    "uqsub16 r4, r4, r11\n\t"                                                  \
-    "cbnz r4, 3f\n\t"                                                          \
-    "str r12, [r1], #4\n\t"                                                    \
-    "str lr, [r2], #4\n\t"                                                     \
-    "strd r4, r4, [r3], #8\n\t"
+#define SGD_MASTERS                                                            \
+    "pkhbt r5, lr, r12, lsl #16\n\t"                                           \
+    "pkhtb r12, r12, lr, asr #16\n\t"
 
-enum { SGD_ALIGN = 4 };
+/* lr <- lo + 2^15, and hi, unless one is near its limit. */
+#define SGD_WORDS                                                              \
+    "pkhtb r4, r12, r5, asr #16\n\t"                                           \
+    "pkhbt lr, r5, r12, lsl #16\n\t"                                           \
+    "uadd16 r5, r4, r10\n\t"                                                   \
+    "uqsub16 r5, r5, r11\n\t"                                                  \
+    "cbnz r5, 3f\n\t"
+
+#define SGD_HI "r4"
+#define SGD_ZERO "r5"
 #else
 #define SGD_TIMES(x, by)                                                       \
     "smull r10, " x ", " x ", " by "\n\t"                                      \
     "lsls r10, #1\n\t"                                                         \
     "adc " x ", #0\n\t"
+#define SGD_STEP(sum, x, by)                                                   \
+    "smull r10, " x ", " x ", " by "\n\t"                                      \
+    "lsls r10, #1\n\t"                                                         \
+    "adc " sum ", " x "\n\t"
 
-#define SGD_CONSTANTS "mov lr, #0\n\t"
+#define SGD_CONSTANTS "mov r11, #0\n\t"
+
+#define SGD_MASTERS                                                            \
+    "mov r5, lr\n\t"                                                           \
+    "bfi r5, r12, #16, #16\n\t"                                                \
+    "lsr lr, #16\n\t"                                                          \
+    "bfi r12, lr, #0, #16\n\t"
 
 /* The numbers are SGD_FULL and twice that. */
-#define SGD_MOVE_TWO                                                           \
-    "ldrsh r10, [r2]\n\t"                                                      \
-    "ldrsh r11, [r1]\n\t"                                                      \
-    "add r4, r10\n\t"                                                          \
-    "add r4, r4, r11, lsl #16\n\t"                                             \
-    "ldrsh r10, [r2, #2]\n\t"                                                  \
-    "ldrsh r11, [r1, #2]\n\t"                                                  \
-    "add r5, r10\n\t"                                                          \
-    "add r5, r5, r11, lsl #16\n\t"                                             \
-    "add r10, r4, #32768\n\t"                                                  \
-    "add r11, r5, #32768\n\t"                                                  \
-    "add r12, r10, #0x5F800000\n\t"                                            \
-    "cmp r12, #0xBF000000\n\t"                                                 \
+#define SGD_WORDS                                                              \
+    "add r10, r5, #0x5F800000\n\t"                                             \
+    "cmp r10, #0xBF000000\n\t"                                                 \
     "bhs 3f\n\t"                                                               \
-    "add r12, r11, #0x5F800000\n\t"                                            \
-    "cmp r12, #0xBF000000\n\t"                                                 \
+    "add r10, r12, #0x5F800000\n\t"                                            \
+    "cmp r10, #0xBF000000\n\t"                                                 \
     "bhs 3f\n\t"                                                               \
-    "strh r4, [r2], #2\n\t"                                                    \
-    "strh r5, [r2], #2\n\t"                                                    \
-    "asr r10, #16\n\t"                                                         \
-    "strh r10, [r1], #2\n\t"                                                   \
-    "asr r11, #16\n\t"                                                         \
-    "strh r11, [r1], #2\n\t"                                                   \
-    "strd lr, lr, [r3], #8\n\t"
+    "mov lr, r5\n\t"                                                           \
+    "bfi lr, r12, #16, #16\n\t"                                                \
+    "lsrs r5, r5, #16\n\t"                                                     \
+    "bfi r12, r5, #0, #16\n\t"
 
-enum { SGD_ALIGN = 2 };
+#define SGD_HI "r12"
+#define SGD_ZERO "r11"
 #endif
 
-#define SGD_SCALE(left, by)                                                    \
+#define SGD_LEFT(left)                                                         \
     "lsl r4, " left "\n\t"                                                     \
-    "lsl r5, " left "\n\t" SGD_TIMES("r4", by) SGD_TIMES("r5", by)
+    "lsl lr, " left "\n\t"
+#define SGD_CLIP SGD_LEFT("r6") SGD_TIMES("r4", "r7") SGD_TIMES("lr", "r7")
 
 #define SGD_TWO(clip)                                                          \
-    "ldrd r4, r5, [r3]\n\t" clip SGD_SCALE("r8", "r9") SGD_MOVE_TWO            \
-        "cmp r3, r0\n\t"
+    "ldr lr, [r2]\n\t"                                                         \
+    "ldr r12, [r1]\n\t"                                                        \
+    "eor lr, #0x80008000\n\t" SGD_MASTERS                                      \
+    "ldrd r4, lr, [r3]\n\t" clip SGD_LEFT("r8") SGD_STEP("r5", "r4", "r9")     \
+        SGD_STEP("r12", "lr", "r9") SGD_WORDS "eor lr, #0x80008000\n\t"        \
+                                              "str " SGD_HI ", [r1], #4\n\t"   \
+                                              "str lr, [r2], #4\n\t"           \
+                                              "strd " SGD_ZERO ", " SGD_ZERO   \
+                                              ", [r3], #8\n\t"                 \
+                                              "cmp r3, r0\n\t"
 
 #define SGD_IS(type, name) type name __attribute__((unused))
 
-/* An even number of weights, not 0, hi and lo at a multiple of SGD_ALIGN. */
+/* An even number of weights, not 0, hi and lo at a word. */
 static __attribute__((naked, noinline)) int32_t *
 sgd_thumb2_pairs(SGD_IS(const vg_sgd *, s), SGD_IS(vg_sig *, hi),
                  SGD_IS(int16_t *, lo), SGD_IS(int32_t *, g),
@@ -99,10 +103,9 @@ sgd_thumb2_pairs(SGD_IS(const vg_sgd *, s), SGD_IS(vg_sig *, hi),
         "ldr r0, [sp, #36]\n\t"
         "cmp r7, #0\n\t"
         "beq.w 2f\n"
-        "1:\n\t" SGD_TWO(SGD_SCALE("r6", "r7")) "bne.w 1b\n\t"
-                                                "b 3f\n"
-                                                "2:\n\t" SGD_TWO(
-                                                    "") "bne.w 2b\n"
+        "1:\n\t" SGD_TWO(SGD_CLIP) "bne.w 1b\n\t"
+                                   "b 3f\n"
+                                   "2:\n\t" SGD_TWO("") "bne.w 2b\n"
                                                         "3:\n\t"
                                                         "mov r0, r3\n\t"
                                                         "pop {r4-r11, pc}");
@@ -115,16 +118,21 @@ static inline int32_t *sgd_thumb2(const vg_sgd *s, vg_sig *hi, int16_t *lo,
 
     if (s->clip.right)
         return sgd_c(s, hi, lo, g, end);
-    if (!pairs || (uintptr_t)hi % SGD_ALIGN)
+    if (!pairs || (uintptr_t)hi % 4)
         return g;
     return sgd_thumb2_pairs(s, hi, lo, g, g + 2 * pairs);
 }
 
 #undef SGD_IS
 #undef SGD_TWO
-#undef SGD_SCALE
-#undef SGD_MOVE_TWO
+#undef SGD_CLIP
+#undef SGD_LEFT
+#undef SGD_ZERO
+#undef SGD_HI
+#undef SGD_WORDS
+#undef SGD_MASTERS
 #undef SGD_CONSTANTS
+#undef SGD_STEP
 #undef SGD_TIMES
 
 #endif

@@ -15,7 +15,15 @@ typedef struct {
     int64_t sum;     /* of the errors */
     uint64_t size;   /* no less than that without their signs */
     int fits;        /* may all pieces be cut?  Then n is even */
+    /* gradients up to here do not overwrite paired sources */
+    const int32_t *limit;
 } vg_row;
+
+/* A layer's sources on the tape by pairs of columns, where the last of its
+ * gradients will be; null where there is no kernel for that.  Of one column
+ * *steps. */
+dot_paired *vg_pair_sources(const vg_train *t, const vg_layer *l,
+                            const vg_net *net, uint32_t *steps);
 
 /* How large are the errors? */
 void vg_row_measure(vg_row *r, uint32_t k2);

@@ -231,6 +231,7 @@ void vg_tbptt_flow(vg_train *t)
         memset(vg_ints(t, nets[k].dc), 0, 4 * (size_t)layers[k].n);
         memset(vg_ints(t, nets[k].dr), 0,
                4 * (size_t)(layers[k].n_z - layers[k].n_in));
+        vg_pack(t, vg_gates_of(t) + nets[k].first, layers[k].n_gates, k > low);
     }
     b.next = p->now.tape_at;
     for (uint32_t left = low < n ? p->now.tape_len : 0; left--; b.next = b.at) {
@@ -239,6 +240,8 @@ void vg_tbptt_flow(vg_train *t)
         b.oldest = !left;
         step_back(t, low, &b);
     }
+    if (vg_on_symbols(t) && !low)
+        vg_unpack(t, vg_gates_of(t), layers->n_gates);
     vg_tbptt_gradient(t, low);
     if (low == n) /* else every error was taken */
         memset(vg_ints(t, p->dh_tape), 0, 4 * (size_t)layers[n - 1].n * k2);

@@ -92,13 +92,6 @@ static int64_t along_own(const vg_train *t, const vg_layer *l,
 
 /* ---- a row ----------------------------------------------------------- */
 
-/* Does every column of a span have its own source on the tape? */
-static int on_tape(const vg_span *s)
-{
-    return s->reads != VG_READS_ONE && s->reads != VG_READS_SYMBOL &&
-           !vg_reads_own(s);
-}
-
 static void symbols_gradient(vg_train *t, const vg_row *r, const vg_span *s,
                              int32_t *g)
 {
@@ -109,18 +102,41 @@ static void symbols_gradient(vg_train *t, const vg_row *r, const vg_span *s,
                 0);
 }
 
-/* The other spans: one column, or those of symbols. */
+/* The spans that learn and are neither on the tape nor biases: one column, or
+ * those of symbols. */
 static void few_columns(vg_train *t, const vg_row *r, const vg_layer *l,
-                        const vg_net *net, const vg_span *s)
+                        const vg_net *net)
 {
-    int32_t *g = vg_ints(t, r->g->g) + vg_row_at(r->g, s, r->g->rows, r->row);
+    const vg_span *s = r->g->span, *end = s + r->g->n_spans;
 
-    if (s->reads == VG_READS_ONE)
-        vg_keep(t, g, r->sum, 0);
-    else if (vg_reads_own(s))
-        vg_keep(t, g, along_own(t, l, net, s, r->row, r->errors), 0);
-    else
-        symbols_gradient(t, r, s, g);
+    for (; s < end; s++) {
+        int32_t *g =
+            vg_ints(t, r->g->g) + vg_row_at(r->g, s, r->g->rows, r->row);
+        if (!s->learns || vg_on_tape(s) || s->reads == VG_READS_ONE)
+            continue;
+        if (vg_reads_own(s))
+            vg_keep(t, g, along_own(t, l, net, s, r->row, r->errors), 0);
+        else
+            symbols_gradient(t, r, s, g);
+    }
+}
+
+/* Are there such? */
+static int has_few(const vg_gate *g)
+{
+    for (const vg_span *s = g->span; s < g->span + g->n_spans; s++)
+        if (s->learns && !vg_on_tape(s) && s->reads != VG_READS_ONE)
+            return 1;
+    return 0;
+}
+
+/* The gradients of biases; null if they do not learn. */
+static int32_t *biases_of(const vg_train *t, const vg_gate *g)
+{
+    const vg_span *s = vg_span_of(g, VG_READS_ONE);
+
+    return s && s->learns ? vg_ints(t, g->g) + vg_row_at(g, s, g->rows, 0)
+                          : NULL;
 }
 
 /* Are these columns next to those? */
@@ -131,19 +147,37 @@ static int goes_on(const dot_row *those, const dot_row *these)
            those->g + those->columns == these->g;
 }
 
+/* The pairs of a span whose first source is z: null if it is not the first of
+ * two. */
+static const dot_paired *pairs_of(const vg_train *t, const vg_net *net,
+                                  const vg_span *s, const vg_sig *z,
+                                  const dot_paired *pairs, uint32_t steps)
+{
+    const vg_sig *tape = vg_sigs(t, net->z_tape);
+    uint32_t column;
+
+    if (!pairs || s->reads == VG_READS_S)
+        return NULL;
+    column = (uint32_t)(z - tape) / t->learn.k2;
+    return column & 1 ? NULL : pairs + column * steps;
+}
+
 /* The spans on the tape that learn, for a gate's first row; what lies side by
  * side is one.  Returns how many. */
 static uint32_t tape_columns(const vg_train *t, const vg_layer *l,
-                             const vg_net *net, const vg_gate *g, dot_row *c)
+                             const vg_net *net, const vg_gate *g,
+                             const dot_paired *pairs, uint32_t steps,
+                             dot_row *c)
 {
     uint32_t n = 0;
 
     for (const vg_span *s = g->span; s < g->span + g->n_spans; s++) {
         const uint32_t columns = s->end - vg_span_begin(g, s);
-        if (!s->learns || !on_tape(s))
+        if (!s->learns || !vg_on_tape(s))
             continue;
         c->z = tape_of(t, l, net, s);
         c->apart = t->learn.k2;
+        c->paired = pairs_of(t, net, s, c->z, pairs, steps);
         c->g = vg_ints(t, g->g) + vg_row_at(g, s, g->rows, 0);
         c->columns = columns;
         c->exp = s->exp;
@@ -155,39 +189,46 @@ static uint32_t tape_columns(const vg_train *t, const vg_layer *l,
     return n;
 }
 
-static void row_gradient(vg_train *t, vg_row *r, const vg_layer *l,
-                         const vg_net *net, dot_row *c, uint32_t n)
+static void gate_gradient(vg_train *t, const vg_gate *g, const vg_layer *l,
+                          const vg_net *net, const dot_paired *pairs,
+                          uint32_t steps)
 {
-    const vg_span *s = r->g->span, *end = s + r->g->n_spans;
+    dot_row columns[VG_SPANS];
+    const dot_row *const end =
+        columns + tape_columns(t, l, net, g, pairs, steps, columns);
+    const uint32_t k2 = t->learn.k2, apart = vg_gate_columns(g);
+    const int few = has_few(g);
+    int32_t *bias = biases_of(t, g);
+    vg_row r;
 
-    vg_row_measure(r, t->learn.k2);
-    for (; s < end; s++)
-        if (s->learns && !on_tape(s))
-            few_columns(t, r, l, net, s);
-    for (; n; n--, c++) {
-        c->e = r->errors;
-        c->n = r->n;
-        vg_columns_gradient(t, r, c);
-        c->g += vg_gate_columns(r->g);
+    r.g = g;
+    r.errors = vg_ints(t, g->errors_tape);
+    r.limit = (const int32_t *)(const void *)pairs;
+    for (r.row = 0; r.row < g->rows; r.row++, r.errors += k2) {
+        r.n = vg_plan_of(t)->now.tape_len;
+        vg_row_measure(&r, k2);
+        if (bias)
+            vg_keep(t, bias++, r.sum, 0);
+        if (few)
+            few_columns(t, &r, l, net);
+        for (dot_row *c = columns; c < end; c++, c[-1].g += apart) {
+            c->e = r.errors;
+            c->n = r.n;
+            vg_columns_gradient(t, &r, c);
+        }
     }
 }
 
 static void layer_gradient(vg_train *t, const vg_layer *l, const vg_net *net)
 {
     const vg_gate *g = vg_gates_of(t) + net->first;
-    dot_row columns[VG_SPANS];
-    vg_row r;
+    uint32_t steps = 0;
+    const dot_paired *pairs = vg_pair_sources(t, l, net, &steps);
 
     if (VG_HAS_CELL(VG_GRU_RESET_BEFORE) && net->s_tape)
         recall_s(t, l, net);
-    for (const vg_gate *end = g + l->n_gates; g < end; g++) {
-        const uint32_t n = tape_columns(t, l, net, g, columns);
-        for (r.g = g, r.row = 0; r.row < g->rows; r.row++) {
-            r.n = vg_plan_of(t)->now.tape_len;
-            r.errors = vg_ints(t, g->errors_tape) + r.row * t->learn.k2;
-            row_gradient(t, &r, l, net, columns, n);
-        }
-    }
+    for (const vg_gate *end = g + l->n_gates; g < end; g++)
+        gate_gradient(t, g, l, net, pairs, steps);
 }
 
 void vg_tbptt_gradient(vg_train *t, uint32_t low)

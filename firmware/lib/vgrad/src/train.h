@@ -130,6 +130,12 @@ static inline int vg_is_tbptt(const vg_train *t)
 
 /* ---- transposed.c --------------------------------------------------- */
 
+/* Before errors flow back through these gates: pack their weights where that
+ * makes it faster, those of x only if a layer below wants its errors.  And
+ * after: leave zeros for the gradients of symbols. */
+void vg_pack(const vg_train *t, const vg_gate *g, uint32_t n_gates, int below);
+void vg_unpack(const vg_train *t, const vg_gate *g, uint32_t n_gates);
+
 /* Add to dz[n] the errors of the sources in those spans of the gates. */
 void vg_transposed(const vg_train *t, const vg_gate *g, uint32_t n_gates,
                    vg_reads reads, uint32_t n, int32_t *dz);
