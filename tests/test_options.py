@@ -23,12 +23,14 @@ CORE = "m4"
 ARG = -1  # VG_E_ARG
 LSTM = "-DVG_CELLS=16"
 RUNS = (LSTM, "-DVG_WEIGHTS=16", "-DVG_LAYOUTS=1", "-DVG_OUTPUTS=1", "-DVG_INPUTS=1")
+RUNS += ("-DVG_BLOCKS=1",)
 LEAST = (*RUNS, "-DVG_METHODS=1", "-DVG_RULES=1")  # TBPTT, SGD
 WORDS = ("-DVG_OUTPUTS=0", "-DVG_LAYOUTS=2")
-LEFT = {"cell": "lstm", "bits": 16, "output": "linear", "n_layers": 2}  # of LEAST
+LEFT = {"cell": "lstm", "block": 1, "bits": 16}  # of LEAST
+LEFT |= {"output": "linear", "n_layers": 2}
 GOOD = {"loss": "mse", "k2": 8, "rate_q24": 1 << 20, "clip_q16": 1 << 16}
 MASKS = re.findall(
-    r"#define VG_HAS_(\w+) \(\(\(VG_CELLS\) & (0x\w+)\) != 0\)",
+    r"#define VG_HAS_(\w+) \(.*\(\(VG_CELLS\) & (0x\w+)\) != 0\)",
     (linked.LIB / "src" / "options.h").read_text("utf-8"),
 )
 HAS = {  # what a cell of the table has, so that a build of it must have it, too
@@ -41,6 +43,8 @@ HAS = {  # what a cell of the table has, so that a build of it must have it, too
     "LATE": lambda row: set(row.reads) & set("qsh"),
     "Y": lambda row: row.name == "plus_rnn",
     "CLAMPS": lambda row: set(row.functions) & set("rn"),
+    "OTHER_LSTM": lambda row: row.name in ("lstm97", "lstm_coupled"),
+    "PASSES": lambda row: row.name not in ("lstm", "gru"),
 }
 
 pytestmark = pytest.mark.skipif(
@@ -82,6 +86,7 @@ def drawn(seed=0, **kind):
         (CORE, ("-DVG_CELLS=64",), {"cell": "lstm_peephole"}),
         (CORE, ("-DVG_CELLS=256", "-DVG_INPUTS=1"), {"cell": "gru_reset_before"}),
         ("m0", ("-DVG_CELLS=2048", "-DVG_INPUTS=1"), {"cell": "plus_rnn"}),
+        ("m3", ("-DVG_BLOCKS=1",), {"cell": "lstm97", "block": 1}),
     ],
 )
 def test_what_is_left_runs_with_the_same_bits(core, flags, kind):
@@ -100,9 +105,11 @@ def test_options_know_which_cells_have_what():
 
 
 @pytest.mark.parametrize(
-    "kind", [{"bits": 8}, {"layout": "words"}, {"output": "softmax"}], ids=str
+    "kind",
+    [{"bits": 8}, {"layout": "words"}, {"output": "softmax"}, {"block": 2}],
+    ids=str,
 )
-def test_weights_layouts_and_outputs_left_out_are_refused_at_opening(kind):
+def test_weights_layouts_outputs_and_blocks_left_out_are_refused_at_opening(kind):
     blob, x = drawn(**{**LEFT, **kind})
     with pytest.raises(DeviceError, match="error -5"):  # VG_E_FORMAT
         count_steps(blob, x, CORE, LEAST)
@@ -162,7 +169,8 @@ def test_what_is_left_out_is_not_linked(tmp_path):
     for name in (
         *("vg_rtrl97_after", "vg_gru_derive", "normalized", "gru_unit"),
         *("vg_words_map", "dot_dsp_rows8", "vg_lut_exp", "lstm_h_identity"),
-        *("vg_own_back", "gate_in_pieces", "widen_gate"),
+        *("vg_own_back", "gate_in_pieces", "widen_gate", "lstm_by_fields"),
+        *("vg_lstm_derive", "vg_lstm_back", "vg_derive", "vg_gate_back"),
     ):
         assert name not in program.names
     assert "vg_tbptt_flow" in program.names

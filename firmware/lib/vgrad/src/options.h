@@ -6,14 +6,15 @@
  *     VG_OUTPUTS  bits by vg_output: 1 is a linear readout alone, 2 logistic,
  *                 4 softmax; 0: no readout at all
  *     VG_INPUTS   1 is vectors alone, 3 symbols, too
+ *     VG_BLOCKS   1 is blocks of one LSTM cell alone, 3 larger ones, too
  *     VG_METHODS  bits by vg_method: 1 is TBPTT alone, 2 RTRL97
  *     VG_RULES    bits by vg_rule: 1 is SGD alone, 2 momentum, 4 RMSprop
  *
  * as numbers, -DVG_CELLS=16; without them all is there.  A blob with a cell,
- * weights, a layout or a readout that is left out is refused when it is opened
- * (VG_E_FORMAT); settings with a method, a rule or symbols that are left out
- * when a training begins, and so all of them without weights of 16 bits, and
- * symbols in a call (VG_E_ARG).
+ * weights, a layout, a readout or a block that is left out is refused when it
+ * is opened (VG_E_FORMAT); settings with a method, a rule or symbols that are
+ * left out when a training begins, and so all of them without weights of 16
+ * bits, and symbols in a call (VG_E_ARG).
  */
 #ifndef VG_OPTIONS_H
 #define VG_OPTIONS_H
@@ -32,6 +33,9 @@
 #endif
 #ifndef VG_INPUTS
 #define VG_INPUTS 3
+#endif
+#ifndef VG_BLOCKS
+#define VG_BLOCKS 3
 #endif
 #ifndef VG_METHODS
 #define VG_METHODS 3
@@ -68,5 +72,11 @@
 #define VG_HAS_LATE (((VG_CELLS) & 0x1C0) != 0)
 #define VG_HAS_Y (((VG_CELLS) & 0x800) != 0)
 #define VG_HAS_CLAMPS (((VG_CELLS) & 0xA84) != 0)
+
+/* Are there blocks of several cells?  An LSTM other than most in its fields or
+ * its blocks; a layer that goes back in more than one pass? */
+#define VG_HAS_BLOCKS ((VG_BLOCKS) >> 1 & VG_HAS_PLAIN_LSTM)
+#define VG_HAS_OTHER_LSTM (VG_HAS_BLOCKS || ((VG_CELLS) & 0x028) != 0)
+#define VG_HAS_PASSES (VG_HAS_BLOCKS || ((VG_CELLS) & 0xF6F) != 0)
 
 #endif

@@ -59,7 +59,8 @@ static void trace_span(vg_train *t, const vg_gate *g, const vg_span *s,
 
     for (uint32_t b = 0, u = 0; u < l->n; b++) {
         const int32_t keep = vg_kept(l, values, b);
-        for (const uint32_t end = u + l->block; u < end; u++, trace += apart)
+        for (const uint32_t end = u + vg_block_of(l); u < end;
+             u++, trace += apart)
             for (uint32_t i = 0; i < columns.count; i++) {
                 const uint32_t j = vg_column(&columns, i);
                 const int32_t source = z     ? z[j]

@@ -178,7 +178,7 @@ static inline uint32_t vg_values_apart(const vg_gate *g, uint32_t k)
  * dr is taken, too. */
 static inline int vg_in_one_pass(const vg_layer *l)
 {
-    return vg_is_cell(l, VG_GRU) ||
+    return !VG_HAS_PASSES || vg_is_cell(l, VG_GRU) ||
            (VG_HAS_PLAIN_LSTM && !vg_is_cell(l, VG_LSTM_PEEPHOLE) &&
             vg_is_plain_lstm(l));
 }

@@ -164,7 +164,7 @@ static int read_head(const vg_walk *w, const uint8_t *p, vg_layer *l)
         (l->h_exp < VG_MAX_EXP && bounded(cell, l->fields)))
         return VG_E_FORMAT;
     if (!l->n || !l->block || l->n % l->block || l->n_in != w->n_in ||
-        (l->block > 1 && !*cell->shared))
+        (l->block > 1 && (!VG_HAS_BLOCKS || !*cell->shared)))
         return VG_E_FORMAT;
     return p[2];
 }
@@ -192,7 +192,7 @@ static uint32_t columns_of(const vg_layer *l, char reads)
 /* Which gates there are, with how many rows and columns each. */
 static void read_gates(const vg_walk *w, vg_layer *l, const vg_cell *cell)
 {
-    const uint32_t blocks = (uint32_t)l->n / l->block;
+    const uint32_t blocks = vg_blocks(l);
 
     l->n_r = l->n;
     if (l->fields & VG_FEEDBACK)
