@@ -20,11 +20,11 @@ from pyvgrad.native_train import HostTrainer
 linked, sizes = load("linked"), load("sizes")
 
 CORE = "m4"
-ARG = -1  # VG_E_ARG
+ARG, FORMAT = -1, -5  # VG_E_ARG, VG_E_FORMAT
 LSTM = "-DVG_CELLS=16"
 RUNS = (LSTM, "-DVG_WEIGHTS=16", "-DVG_LAYOUTS=1", "-DVG_OUTPUTS=1", "-DVG_INPUTS=1")
 RUNS += ("-DVG_BLOCKS=1",)
-LEAST = (*RUNS, "-DVG_METHODS=1", "-DVG_RULES=1")  # TBPTT, SGD
+LEAST = (*RUNS, "-DVG_METHODS=1", "-DVG_RULES=1", "-DVG_CHECKPOINTS=0")
 WORDS = ("-DVG_OUTPUTS=0", "-DVG_LAYOUTS=2")
 LEFT = {"cell": "lstm", "block": 1, "bits": 16}  # of LEAST
 LEFT |= {"output": "linear", "n_layers": 2}
@@ -163,6 +163,28 @@ def test_without_weights_of_16_bits_nothing_learns():
         trained(Learn("tbptt", **GOOD), ("-DVG_WEIGHTS=8",), bits=8)
 
 
+def test_a_build_without_checkpoints_neither_keeps_a_training_nor_goes_on_from_one():
+    learn, n = Learn("tbptt", **GOOD), 4
+    x, target = np.zeros((2, 8, 3), np.int16), np.ones((2, 8, n), np.int16)
+    with HostTrainer(bench_blob("lstm", 3, n, 16), learn) as host:
+        host.teach(x[0], target[0])
+        kept = host.checkpoint()
+    flags = ("-DVG_CHECKPOINTS=0",)
+    chip = Emulator(build(CORE, flags=flags), CORE)
+    assert not chip.call("bench_open", chip.place(kept), len(kept)).result
+    assert chip.call("bench_train_size", 0).result == FORMAT
+    assert chip.call("bench_train_start", 0, chip.place(8), 8).result == FORMAT
+    settings = chip.place(learn.to_bytes())
+    size = chip.call("bench_train_size", settings).result
+    assert not chip.call("bench_train_start", settings, chip.place(size), size).result
+    assert chip.call("vg_train_checkpoint", chip.symbols["bench_train"], 0).result == 0
+    with HostTrainer(kept, learn) as host:  # with settings: from the weights
+        host.teach(x[1], target[1])
+        host.end()
+        anew = host.blob()
+    assert count_training(kept, learn, x[1:], target[1:], CORE, flags)[1] == anew
+
+
 def test_what_is_left_out_is_not_linked(tmp_path):
     library = linked.compile_library(tmp_path, CORE, ["-Os", *LEAST])
     program = linked.Program(library, tmp_path / "a.elf", sizes.PROGRAMS["learn"])
@@ -170,7 +192,8 @@ def test_what_is_left_out_is_not_linked(tmp_path):
         *("vg_rtrl97_after", "vg_gru_derive", "normalized", "gru_unit"),
         *("vg_words_map", "dot_dsp_rows8", "vg_lut_exp", "lstm_h_identity"),
         *("vg_own_back", "gate_in_pieces", "widen_gate", "lstm_by_fields"),
-        *("vg_lstm_derive", "vg_lstm_back", "vg_derive", "vg_gate_back"),
+        *("vg_state_ok", "vg_state_resume", "vg_lstm_derive", "vg_lstm_back"),
+        *("vg_derive", "vg_gate_back"),
     ):
         assert name not in program.names
     assert "vg_tbptt_flow" in program.names

@@ -36,7 +36,7 @@ OPTIMIZATIONS = ("-O2", "-Os")
 TABLES = {"full": (), "small": ("-DVG_SMALL_TABLES",)}
 _LSTM = ("-DVG_CELLS=16", "-DVG_METHODS=1", "-DVG_RULES=1")  # TBPTT, SGD
 _LEAST = ("-DVG_WEIGHTS=16", "-DVG_LAYOUTS=1", "-DVG_OUTPUTS=1", "-DVG_INPUTS=1")
-_LEAST += ("-DVG_BLOCKS=1",)
+_LEAST += ("-DVG_BLOCKS=1", "-DVG_CHECKPOINTS=0")
 BUILT = {"all": (), "lstm": _LSTM, "least": (*_LSTM, *_LEAST)}
 FIGURES = "sizes.json"
 COMMAND = ".venv/bin/python tools/sizes.py -o docs/results"
@@ -164,8 +164,9 @@ def page(found: dict[str, Any]) -> str:
             f"runs is in the blob. Built for *lstm* with `{' '.join(BUILT['lstm'])}` "
             "there are that cell, TBPTT and SGD alone, and for *least* with "
             f"`{' '.join(_LEAST)}` beside, 16-bit weights in rows, a linear readout, "
-            "inputs that are no symbols, and cells with gates of their own. A program "
-            "that only runs links nothing of learning (`tests/test_sizes.py`).",
+            "inputs that are no symbols, cells with gates of their own, and no "
+            "checkpoints. A program that only runs links nothing of learning "
+            "(`tests/test_sizes.py`).",
             "",
             "Stack is the deepest way through the call graph, by `-fstack-usage` and "
             "the linked program: of a step, and of all the calls, where opening a "

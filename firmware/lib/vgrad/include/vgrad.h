@@ -21,8 +21,8 @@
  *          VG_SMALL_TABLES saves 2,304 bytes of flash for some instructions
  *          more a function, the bits stay the same.  VG_ASSERT(truth) is empty
  *          unless defined.  VG_CELLS, VG_WEIGHTS, VG_LAYOUTS, VG_OUTPUTS,
- *          VG_INPUTS, VG_BLOCKS, VG_METHODS and VG_RULES, numbers, leave out
- *          what a program does not use: src/options.h.
+ *          VG_INPUTS, VG_BLOCKS, VG_METHODS, VG_RULES and VG_CHECKPOINTS,
+ *          numbers, leave out what a program does not use: src/options.h.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -9,12 +9,14 @@
  *     VG_BLOCKS   1 is blocks of one LSTM cell alone, 3 larger ones, too
  *     VG_METHODS  bits by vg_method: 1 is TBPTT alone, 2 RTRL97
  *     VG_RULES    bits by vg_rule: 1 is SGD alone, 2 momentum, 4 RMSprop
+ *     VG_CHECKPOINTS  0: a training is neither kept nor gone on from
  *
  * as numbers, -DVG_CELLS=16; without them all is there.  A blob with a cell,
  * weights, a layout, a readout or a block that is left out is refused when it
  * is opened (VG_E_FORMAT); settings with a method, a rule or symbols that are
  * left out when a training begins, and so all of them without weights of 16
- * bits, and symbols in a call (VG_E_ARG).
+ * bits, and symbols in a call (VG_E_ARG).  Without checkpoints
+ * vg_train_checkpoint gives none, and vg_train_init finds none.
  */
 #ifndef VG_OPTIONS_H
 #define VG_OPTIONS_H
@@ -42,6 +44,9 @@
 #endif
 #ifndef VG_RULES
 #define VG_RULES 7
+#endif
+#ifndef VG_CHECKPOINTS
+#define VG_CHECKPOINTS 1
 #endif
 
 /* Constants where the argument is one: what stands behind a 0 is not linked. */

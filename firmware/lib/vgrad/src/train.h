@@ -235,7 +235,7 @@ void vg_update(vg_train *t);
 /* ---- checkpoint.c ----------------------------------------------------- */
 
 /* Where the training's state is in m's blob and its length, null if there is
- * none; and where the sections end that stay: before it. */
+ * none; *sections, where they begin, gets where those end that stay. */
 const uint8_t *vg_state_find(const vg_model *m, uint32_t *sections,
                              uint32_t *length);
 
@@ -249,10 +249,12 @@ void vg_state_resume(vg_train *t);
 
 /* ---- widen.c -------------------------------------------------------- */
 
-/* Bytes of m's blob without CRC, up to `sections`, with 16-bit weights. */
-uint64_t vg_widen_size(const vg_model *m, uint32_t sections);
+/* Bytes by which 16-bit weights make m's blob longer; *end gets where its
+ * records end. */
+uint64_t vg_widen_more(const vg_model *m, uint32_t *end);
 
-/* Write it to `to`.  Weights of 8 bits are left out: zeros. */
+/* Write it to `to`, up to `sections`.  Weights of 8 bits are left out: zeros.
+ */
 void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to);
 
 /* ... until they come from m, a blob with 8 bits, by this. */

@@ -24,22 +24,23 @@ static uint32_t growth(const vg_map *m, uint32_t n)
     return weights_of(m, n) - (((rows + 3) & ~3u) - ((n + 3) & ~3u));
 }
 
-VG_ONCE uint64_t vg_widen_size(const vg_model *m, uint32_t sections)
+VG_ONCE uint64_t vg_widen_more(const vg_model *m, uint32_t *end)
 {
     vg_walk w = vg_walk_start(m);
     vg_layer l;
     vg_readout r;
-    uint64_t size = sections;
+    uint64_t more = 0;
 
     for (uint32_t k = 0; k < m->n_layers; k++) {
         (void)vg_walk_layer(&w, &l);
-        size += growth(l.gate, l.n_gates);
+        more += growth(l.gate, l.n_gates);
     }
     if (vg_has_readout(m)) {
         (void)vg_walk_readout(&w, m, &r);
-        size += growth(&r.map, 1);
+        more += growth(&r.map, 1);
     }
-    return size;
+    *end = w.at;
+    return more;
 }
 
 /* ---- the blob without its weights ----------------------------------- */
