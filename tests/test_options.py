@@ -43,6 +43,7 @@ HAS = {  # what a cell of the table has, so that a build of it must have it, too
     "LATE": lambda row: set(row.reads) & set("qsh"),
     "Y": lambda row: row.name == "plus_rnn",
     "CLAMPS": lambda row: set(row.functions) & set("rn"),
+    "READS": lambda row: set(row.reads) != {"b"},
     "OTHER_LSTM": lambda row: row.name in ("lstm97", "lstm_coupled"),
     "PASSES": lambda row: row.name not in ("lstm", "gru"),
 }

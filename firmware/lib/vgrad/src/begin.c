@@ -133,7 +133,7 @@ static void lay_out(vg_train *t, const vg_model *m, const beginning *b)
     vg_plan *plan;
 
     if (state_of(b))
-        memmove(blob, m->blob, p->end);
+        vg_copy(blob, m->blob, p->end);
     else
         vg_widen(m, b->sections, blob);
     t->model = *m;

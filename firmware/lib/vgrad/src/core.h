@@ -234,6 +234,12 @@ static inline uint32_t vg_blocks(const vg_layer *l)
     return l->n / vg_block_of(l);
 }
 
+/* Does a matrix of it read h? */
+static inline int vg_is_recurrent(const vg_layer *l)
+{
+    return !VG_HAS_FIELDS || l->fields & VG_RECURRENT;
+}
+
 /* Is a layer of the LSTM family, peepholes apart, like most?  It has all gates,
  * for each cell its own, and tanh twice. */
 static inline int vg_is_plain_lstm(const vg_layer *l)

@@ -45,7 +45,7 @@ int32_t vg_own_back(const vg_train *t, const vg_gate *g, uint32_t u)
 
     while (!vg_reads_own(s))
         s++;
-    return fx_to31(
+    return vg_to31(
         fx_product(vg_ints(t, g->errors)[u],
                    vg_sigs(t, g->weights)[u * vg_gate_stride(g) + s->end - 1]),
         vg_exp_of(t, g) - s->exp);

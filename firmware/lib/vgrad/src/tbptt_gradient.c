@@ -51,16 +51,13 @@ static const vg_sig *tape_of(const vg_train *t, const vg_layer *l,
     const vg_sig *z = vg_sigs(t, net->z_tape);
     const vg_sig *r = z + (l->n_in - net->skipped) * k2;
 
-    switch (s->reads) {
-    case VG_READS_X:
+    if (s->reads == VG_READS_X)
         return z;
-    case VG_READS_S:
+    if (VG_HAS_CELL(VG_GRU_RESET_BEFORE) && s->reads == VG_READS_S)
         return vg_sigs(t, net->s_tape);
-    case VG_READS_GATES:
+    if (VG_HAS_FIELDS && s->reads == VG_READS_GATES)
         return r + l->n * k2;
-    default: /* h, all or own */
-        return r;
-    }
+    return r; /* h, all or own */
 }
 
 /* The sum of errors times a cell's own source, each product rounded. */
@@ -168,7 +165,7 @@ static void row_gradient(vg_train *t, vg_row *r, const vg_layer *l,
         c->e = r->errors;
         c->n = r->n;
         vg_columns_gradient(t, r, c);
-        c->g += vg_gate_columns(r->g);
+        c->g += r->g->columns;
     }
 }
 

@@ -2,6 +2,8 @@
 #ifndef VG_TRAIN_H
 #define VG_TRAIN_H
 
+#include <string.h>
+
 #include "plan.h"
 
 /* ---- jac.c ---------------------------------------------------------- */
@@ -92,12 +94,27 @@ int32_t vg_rate_of(const vg_train *t, const vg_gate *g, uint32_t part);
 /* Note in all spans whether they learn: a rate may have changed. */
 void vg_rates(vg_train *t);
 
-/* *g += d, counted where it does not fit. */
-void vg_add(vg_train *t, int32_t *g, int64_t d);
+/* fx_round and fx_to31, for all but inner loops: where there is no long shift
+ * they are large. */
+int64_t vg_round(int64_t x, int n);
+int32_t vg_to31(int64_t x, int n);
 
-/* All columns of a span; of one that reads a symbol those on the list. */
-vg_columns vg_all(const vg_gate *g, const vg_span *s);
-vg_columns vg_listed(const vg_train *t, const vg_gate *g, const vg_span *s);
+/* *g = sat31(x), counted where it does not fit. */
+static inline void vg_set(vg_train *t, int32_t *g, int64_t x)
+{
+    *g = fx_sat31(x);
+    t->saturated += *g != x;
+}
+
+/* The columns of a span that reads a symbol: those on the list. */
+vg_columns vg_list_of(const vg_train *t, const vg_gate *g);
+
+/* The columns of a span whose sources may be other than 0. */
+static inline vg_columns vg_listed(const vg_train *t, const vg_gate *g,
+                                   const vg_span *s)
+{
+    return vg_reads_symbol(s) ? vg_list_of(t, g) : vg_all(g, s);
+}
 
 /* A span's sources; null if it reads the symbol, or its own, which for row u is
  * vg_read_own. */
@@ -246,6 +263,15 @@ int vg_state_ok(const vg_model *m, const vg_learn *learn, const vg_plan *p,
 
 /* Go on from the state that lies in the arena. */
 void vg_state_resume(vg_train *t);
+
+/* ---- copies ---------------------------------------------------------- */
+
+/* To where it is already, or to a place apart. */
+static inline void vg_copy(uint8_t *to, const uint8_t *from, uint32_t n)
+{
+    if (to != from)
+        memcpy(to, from, n);
+}
 
 /* ---- widen.c -------------------------------------------------------- */
 

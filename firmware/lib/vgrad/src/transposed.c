@@ -36,7 +36,7 @@ static VG_APART void any_columns(const dot_rows *r, const dot_rows *end,
         int64_t sum[COLUMNS] = {0, 0, 0, 0};
         dot_rows_c(r, j, n, sum);
         for (uint32_t k = 0; k < n; k++)
-            back[k] += fx_to31(sum[k], r->shift);
+            back[k] += vg_to31(sum[k], r->shift);
     }
     for (uint32_t k = 0; k < n; k++)
         dz[k] = fx_sat31(dz[k] + back[k]);
