@@ -88,6 +88,7 @@ def drawn(seed=0, **kind):
         (CORE, ("-DVG_CELLS=256", "-DVG_INPUTS=1"), {"cell": "gru_reset_before"}),
         ("m0", ("-DVG_CELLS=2048", "-DVG_INPUTS=1"), {"cell": "plus_rnn"}),
         ("m3", ("-DVG_BLOCKS=1",), {"cell": "lstm97", "block": 1}),
+        ("m0", ("-DVG_FAST=0", "-DVG_LAYOUTS=2"), {"layout": "words"}),
     ],
 )
 def test_what_is_left_runs_with_the_same_bits(core, flags, kind):
@@ -184,6 +185,24 @@ def test_a_build_without_checkpoints_neither_keeps_a_training_nor_goes_on_from_o
         host.end()
         anew = host.blob()
     assert count_training(kept, learn, x[1:], target[1:], CORE, flags)[1] == anew
+
+
+@pytest.mark.parametrize(
+    ("fast", "kernels"),
+    [
+        (0, set()),
+        (1, {"dot_dsp_rows16"}),
+        (2, {"dot_time_row_dsp", "dot_rows_mul_four", "sgd_thumb2_pairs"}),
+    ],
+)
+def test_kernels_of_what_need_not_be_fast_are_not_linked(fast, kernels, tmp_path):
+    flags = ["-Os", "-DVG_SMALL_TABLES", *LEAST, f"-DVG_FAST={fast}"]
+    library = linked.compile_library(tmp_path, CORE, flags)
+    program = linked.Program(library, tmp_path / "a.elf", sizes.PROGRAMS["learn"])
+    named = r"(dot|sgd|point)_(dsp|mul|thumb2|time_row|rows_mul)\w*"
+    found = {name for name in program.names if re.fullmatch(named, name)}
+    assert kernels <= found
+    assert bool(found) == bool(kernels)
 
 
 def test_what_is_left_out_is_not_linked(tmp_path):

@@ -22,7 +22,8 @@
  *          more a function, the bits stay the same.  VG_ASSERT(truth) is empty
  *          unless defined.  VG_CELLS, VG_WEIGHTS, VG_LAYOUTS, VG_OUTPUTS,
  *          VG_INPUTS, VG_BLOCKS, VG_METHODS, VG_RULES and VG_CHECKPOINTS,
- *          numbers, leave out what a program does not use: src/options.h.
+ *          numbers, leave out what a program does not use, and VG_FAST what
+ *          only makes it faster: src/options.h.
  *
  * SPDX-License-Identifier: MIT
  */

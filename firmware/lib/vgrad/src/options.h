@@ -11,6 +11,9 @@
  *     VG_METHODS  bits by vg_method: 1 is TBPTT alone, 2 RTRL97
  *     VG_RULES    bits by vg_rule: 1 is SGD alone, 2 momentum, 4 RMSprop
  *     VG_CHECKPOINTS  0: a training is neither kept nor gone on from
+ *     VG_FAST     bits: 1 is running, 2 learning, by kernels of the machine and
+ *                 what is faster where numbers are small; 0: neither, the same
+ *                 bits
  *
  * as numbers, -DVG_CELLS=16; without them all is there.  A blob with a cell,
  * weights, a layout, a readout or a block that is left out is refused when it
@@ -49,6 +52,9 @@
 #ifndef VG_CHECKPOINTS
 #define VG_CHECKPOINTS 1
 #endif
+#ifndef VG_FAST
+#define VG_FAST 3
+#endif
 
 /* Constants where the argument is one: what stands behind a 0 is not linked. */
 #define VG_HAS_CELL(code) ((VG_CELLS) >> (code) & 1)
@@ -62,6 +68,8 @@
 #define VG_HAS_SYMBOLS ((VG_INPUTS) >> 1 & 1)
 #define VG_HAS_METHOD(method) ((VG_METHODS) >> (method) & 1)
 #define VG_HAS_RULE(rule) ((VG_RULES) >> (rule) & 1)
+#define VG_RUNS_FAST ((VG_FAST) & 1)
+#define VG_LEARNS_FAST ((VG_FAST) >> 1 & 1)
 
 /* Is there a rule with moments? */
 #define VG_HAS_MOMENTS (((VG_RULES) & 6) != 0)

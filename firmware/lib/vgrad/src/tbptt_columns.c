@@ -32,6 +32,10 @@ static void measure_piece(vg_row *r, const int32_t *e, uint32_t n)
 
 void vg_row_measure(vg_row *r, uint32_t k2)
 {
+    if (!VG_LEARNS_FAST) {
+        r->sum = sum_of(r->errors, r->n);
+        return;
+    }
     r->sum = 0;
     r->size = 0;
     r->fits = !(k2 & 1);
@@ -96,7 +100,9 @@ void vg_columns_gradient(vg_train *t, const vg_row *r, const dot_row *c)
 {
     const vg_sig *z = c->z;
     int32_t *g = c->g;
-    const int exp = c->exp, fits = exp > 0 && r->size < (uint64_t)65536 << exp;
+    const int exp = c->exp;
+    const int fits =
+        VG_LEARNS_FAST && exp > 0 && r->size < (uint64_t)65536 << exp;
 
 #ifdef DOT_TIME_ROW
     if (fits && taken(r, c)) {

@@ -113,7 +113,8 @@ static void update_spans(vg_updating *u, const vg_gate *g, const vg_span *s,
 
     if (!columns.list)
         columns.count = last->end - vg_span_begin(g, s);
-    if (u->rate && u->is_sgd && vg_sgd_of(&u->sgd, u->rate, n)) {
+    if (VG_LEARNS_FAST && u->rate && u->is_sgd &&
+        vg_sgd_of(&u->sgd, u->rate, n)) {
         update_sgd(u, g, s, &columns);
         return;
     }
@@ -168,7 +169,7 @@ VG_ONCE void vg_update(vg_train *t)
 
     u.t = t;
     u.clip = vg_clip(t);
-    u.is_sgd = vg_sgd_begin(&u);
+    u.is_sgd = VG_LEARNS_FAST && vg_sgd_begin(&u);
     for (uint32_t n; g < end; g += n) {
         n = vg_joined(g, end);
         update_gates(&u, g, n);
