@@ -29,18 +29,25 @@ from pyvgrad.nets import stack
 from pyvgrad.quantize import quantize
 from pyvgrad.verify import agree, random_inputs
 
-HOSTS = ("portable", "sse2", "avx2")
-CORES = {"m0": (), "m3": (), "m4": (), "m4-portable": ("-DVG_PORTABLE",), "m55": ()}
+HOSTS = ("portable", "small", "sse2", "avx2")
+CORES = {
+    **dict.fromkeys(("m0", "m3", "m4", "m55"), ()),
+    "m4-portable": ("-DVG_PORTABLE",),
+    "m4-small": ("-DVG_FAST=0",),
+    "m0-small": ("-DVG_FAST=0",),
+}
+DEFINES = {"portable": ("VG_PORTABLE", None), "small": ("VG_FAST", "0")}
 
 
 @pytest.fixture(scope="module", params=HOSTS)
 def host(request, tmp_path_factory):
     """A build of the core for this machine with the kernels of a name."""
-    if request.param == "portable":
-        folder = tmp_path_factory.mktemp("portable")
+    if request.param in DEFINES:
+        name = f"{request.param}_core"
+        folder = tmp_path_factory.mktemp(name)
         build = load("build_native").build
-        path = build(folder, name="portable_core", defines=[("VG_PORTABLE", None)])
-        spec = importlib.util.spec_from_file_location("portable_core", path)
+        path = build(folder, name=name, defines=[DEFINES[request.param]])
+        spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

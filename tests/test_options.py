@@ -20,14 +20,17 @@ from pyvgrad.native_train import HostTrainer
 linked, sizes = load("linked"), load("sizes")
 
 CORE = "m4"
-ARG = -1  # VG_E_ARG
+ARG, FORMAT = -1, -5  # VG_E_ARG, VG_E_FORMAT
 LSTM = "-DVG_CELLS=16"
-LEAST = sizes.BUILT["least"]
+RUNS = (LSTM, "-DVG_WEIGHTS=16", "-DVG_LAYOUTS=1", "-DVG_OUTPUTS=1", "-DVG_INPUTS=1")
+RUNS += ("-DVG_BLOCKS=1",)
+LEAST = (*RUNS, "-DVG_METHODS=1", "-DVG_RULES=1", "-DVG_CHECKPOINTS=0")
 WORDS = ("-DVG_OUTPUTS=0", "-DVG_LAYOUTS=2")
-LEFT = {"cell": "lstm", "block": 1, "bits": 16, "output": "linear", "n_layers": 2}
+LEFT = {"cell": "lstm", "block": 1, "bits": 16}  # of LEAST
+LEFT |= {"output": "linear", "n_layers": 2}
 GOOD = {"loss": "mse", "k2": 8, "rate_q24": 1 << 20, "clip_q16": 1 << 16}
 MASKS = re.findall(
-    r"#define VG_HAS_(\w+) \(\(\(VG_CELLS\) & (0x\w+)\) != 0\)",
+    r"#define VG_HAS_(\w+) \(.*\(\(VG_CELLS\) & (0x\w+)\) != 0\)",
     (linked.LIB / "src" / "options.h").read_text("utf-8"),
 )
 HAS = {  # what a cell of the table has, so that a build of it must have it, too
@@ -40,6 +43,9 @@ HAS = {  # what a cell of the table has, so that a build of it must have it, too
     "LATE": lambda row: set(row.reads) & set("qsh"),
     "Y": lambda row: row.name == "plus_rnn",
     "CLAMPS": lambda row: set(row.functions) & set("rn"),
+    "READS": lambda row: set(row.reads) != {"b"},
+    "OTHER_LSTM": lambda row: row.name in ("lstm97", "lstm_coupled"),
+    "PASSES": lambda row: row.name not in ("lstm", "gru"),
 }
 
 pytestmark = pytest.mark.skipif(
@@ -82,6 +88,8 @@ def drawn(seed=0, **kind):
         (CORE, ("-DVG_CELLS=64",), {"cell": "lstm_peephole"}),
         (CORE, ("-DVG_CELLS=256", "-DVG_INPUTS=1"), {"cell": "gru_reset_before"}),
         ("m0", ("-DVG_CELLS=2048", "-DVG_INPUTS=1"), {"cell": "plus_rnn"}),
+        ("m3", ("-DVG_BLOCKS=1",), {"cell": "lstm97", "block": 1}),
+        ("m0", ("-DVG_FAST=0", "-DVG_LAYOUTS=2"), {"layout": "words"}),
     ],
 )
 def test_what_is_left_runs_with_the_same_bits(core, flags, kind):
@@ -158,14 +166,55 @@ def test_without_weights_of_16_bits_nothing_learns():
         trained(Learn("tbptt", **GOOD), ("-DVG_WEIGHTS=8",), bits=8)
 
 
+def test_a_build_without_checkpoints_neither_keeps_a_training_nor_goes_on_from_one():
+    learn, n = Learn("tbptt", **GOOD), 4
+    x, target = np.zeros((2, 8, 3), np.int16), np.ones((2, 8, n), np.int16)
+    with HostTrainer(bench_blob("lstm", 3, n, 16), learn) as host:
+        host.teach(x[0], target[0])
+        kept = host.checkpoint()
+    flags = ("-DVG_CHECKPOINTS=0",)
+    chip = Emulator(build(CORE, flags=flags), CORE)
+    assert not chip.call("bench_open", chip.place(kept), len(kept)).result
+    assert chip.call("bench_train_size", 0).result == FORMAT
+    assert chip.call("bench_train_start", 0, chip.place(8), 8).result == FORMAT
+    settings = chip.place(learn.to_bytes())
+    size = chip.call("bench_train_size", settings).result
+    assert not chip.call("bench_train_start", settings, chip.place(size), size).result
+    assert chip.call("vg_train_checkpoint", chip.symbols["bench_train"], 0).result == 0
+    with HostTrainer(kept, learn) as host:  # with settings: from the weights
+        host.teach(x[1], target[1])
+        host.end()
+        anew = host.blob()
+    assert count_training(kept, learn, x[1:], target[1:], CORE, flags)[1] == anew
+
+
+@pytest.mark.parametrize(
+    ("fast", "kernels"),
+    [
+        (0, set()),
+        (1, {"dot_dsp_rows16"}),
+        (2, {"dot_time_row_dsp", "dot_rows_mul_four", "sgd_thumb2_pairs"}),
+    ],
+)
+def test_kernels_of_what_need_not_be_fast_are_not_linked(fast, kernels, tmp_path):
+    flags = ["-Os", "-DVG_SMALL_TABLES", *LEAST, f"-DVG_FAST={fast}"]
+    library = linked.compile_library(tmp_path, CORE, flags)
+    program = linked.Program(library, tmp_path / "a.elf", sizes.PROGRAMS["learn"])
+    named = r"(dot|sgd|point)_(dsp|mul|thumb2|time_row|rows_mul)\w*"
+    found = {name for name in program.names if re.fullmatch(named, name)}
+    assert kernels <= found
+    assert bool(found) == bool(kernels)
+
+
 def test_what_is_left_out_is_not_linked(tmp_path):
     library = linked.compile_library(tmp_path, CORE, ["-Os", *LEAST])
     program = linked.Program(library, tmp_path / "a.elf", sizes.PROGRAMS["learn"])
     for name in (
         *("vg_rtrl97_after", "vg_gru_derive", "normalized", "gru_unit"),
         *("vg_words_map", "dot_dsp_rows8", "vg_lut_exp", "lstm_h_identity"),
-        *("vg_own_back", "gate_in_pieces", "widen_gate"),
-        *("readout_in_pieces", "lstm_by_fields"),
+        *("vg_own_back", "gate_in_pieces", "widen_gate", "lstm_by_fields"),
+        *("vg_state_ok", "vg_state_resume", "vg_lstm_derive", "vg_lstm_back"),
+        *("vg_derive", "vg_gate_back", "readout_in_pieces"),
     ):
         assert name not in program.names
     assert "vg_tbptt_flow" in program.names

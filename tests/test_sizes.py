@@ -35,7 +35,7 @@ def build(request, tmp_path_factory):
     """What BUILDS says, and the programs linked of that build."""
     core, optimization, tables, built = request.param
     place = tmp_path_factory.mktemp(core)
-    flags = [optimization, *sizes.TABLES[tables], *sizes.BUILT[built]]
+    flags = sizes.flags_of(optimization, tables, built)
     library = linked.compile_library(place, core, flags)
     return request.param, {
         name: linked.Program(library, place / f"{name}.elf", calls)
@@ -171,7 +171,7 @@ def test_the_page_is_made_of_the_recorded_figures():
 
 @needs_arm
 def test_json_is_one_object_of_the_cores_asked_for(monkeypatch, capsys):
-    monkeypatch.setattr(sizes, "OPTIMIZATIONS", ("-Os",))
+    monkeypatch.setattr(sizes, "OPTIMIZATIONS", {"-Os": ()})
     monkeypatch.setattr(sys, "argv", ["sizes.py", "--on", "m3", "--json"])
     assert sizes.main() == 0
     rows = json.loads(capsys.readouterr().out)["programs"]

@@ -34,21 +34,27 @@ LEARNS += ("vg_train_end", "vg_train_blob")
 PROGRAMS = {"run": RUNS, "opened": OPENED, "learn": LEARNS}
 STEPS = dict.fromkeys(("run", "opened"), ("vg_run_step",))
 STEPS["learn"] = ("vg_train_step", "vg_train_end")
-OPTIMIZATIONS = ("-O2", "-Os")
+OPTIMIZATIONS = {"-O2": (), "-Os": ("-DVG_FAST=0",)}  # rather small than fast
 TABLES = {"full": (), "small": ("-DVG_SMALL_TABLES",)}
 _LSTM = ("-DVG_CELLS=16", "-DVG_METHODS=1", "-DVG_RULES=1")  # TBPTT, SGD
 _LEAST = ("-DVG_BLOCKS=1", "-DVG_WEIGHTS=16", "-DVG_LAYOUTS=1", "-DVG_OUTPUTS=1")
-_LEAST += ("-DVG_INPUTS=1",)
+_LEAST += ("-DVG_INPUTS=1", "-DVG_CHECKPOINTS=0")
 BUILT = {"all": (), "lstm": _LSTM, "least": (*_LSTM, *_LEAST)}
 FIGURES = "sizes.json"
 COMMAND = ".venv/bin/python tools/sizes.py -o docs/results"
+
+
+def flags_of(optimization: str, tables: str, built: str) -> list[str]:
+    """Flags of the compiler for a build."""
+    more = *OPTIMIZATIONS[optimization], *TABLES[tables], *BUILT[built]
+    return [optimization, *more]
 
 
 def measure(
     core: str, optimization: str, tables: str, built: str
 ) -> list[dict[str, Any]]:
     """Compile the core once, link each program: a row for each."""
-    flags = [optimization, *TABLES[tables], *BUILT[built]]
+    flags = flags_of(optimization, tables, built)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
@@ -169,8 +175,10 @@ def page(found: dict[str, Any]) -> str:
             "rule is in: which one runs is in the blob. Built for *lstm* with "
             f"`{' '.join(BUILT['lstm'])}` there are that cell, TBPTT and SGD alone, "
             f"and for *least* with `{' '.join(_LEAST)}` beside, no blocks, 16-bit "
-            "weights in rows, a linear readout and inputs that are no symbols. A "
-            "program that only runs links nothing of learning (`tests/test_sizes.py`).",
+            "weights in rows, a linear readout, inputs that are no symbols and no "
+            "checkpoints. A program that only runs links nothing of learning "
+            "(`tests/test_sizes.py`). What is compiled with `-Os` also has "
+            f"`{' '.join(OPTIMIZATIONS['-Os'])}`: no kernels, the same bits.",
             "",
             "Stack is the deepest way through the call graph, by `-fstack-usage` and "
             "the linked program: of a step, and of all the calls, where opening a "

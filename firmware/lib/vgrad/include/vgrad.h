@@ -21,8 +21,9 @@
  *          VG_SMALL_TABLES saves 2,304 bytes of flash for some instructions
  *          more a function, the bits stay the same.  VG_ASSERT(truth) is empty
  *          unless defined.  VG_CELLS, VG_BLOCKS, VG_WEIGHTS, VG_LAYOUTS,
- *          VG_OUTPUTS, VG_INPUTS, VG_METHODS and VG_RULES, numbers, leave out
- *          what a program does not use: src/options.h.
+ *          VG_OUTPUTS, VG_INPUTS, VG_METHODS, VG_RULES and VG_CHECKPOINTS,
+ *          numbers, leave out what a program does not use, and VG_FAST what
+ *          only makes it faster: src/options.h.
  *
  * SPDX-License-Identifier: MIT
  */

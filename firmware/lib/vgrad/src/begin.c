@@ -71,6 +71,18 @@ typedef struct {
     const uint8_t *state; /* to go on from; null: a new training */
 } beginning;
 
+static const uint8_t *state_of(const beginning *b)
+{
+    return VG_CHECKPOINTS ? b->state : NULL;
+}
+
+/* Is it a state of this version, of a blob that it may be in? */
+static int is_state(const vg_model *m, const uint8_t *state, uint32_t length)
+{
+    return state && length >= sizeof(vg_head) && m->blob[VG_AT_BITS] == 16 &&
+           get32(state) == VG_STATE_VERSION;
+}
+
 static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
 {
     uint32_t length;
@@ -79,27 +91,26 @@ static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
 
     if (m->blob[VG_AT_LAYOUT] != VG_ROWS)
         return VG_E_LAYOUT;
+    plain = vg_widen_more(m, &b->sections);
     b->state = vg_state_find(m, &b->sections, &length);
+    plain += b->sections;
     if (learn) {
         b->state = NULL;
         b->learn = *learn;
-    } else if (!b->state || length < sizeof(vg_head) ||
-               m->blob[VG_AT_BITS] != 16 ||
-               get32(b->state) != VG_STATE_VERSION) {
+    } else if (!VG_CHECKPOINTS || !is_state(m, b->state, length)) {
         return VG_E_FORMAT;
     } else {
         memcpy(&b->learn, b->state + offsetof(vg_head, learn), sizeof b->learn);
     }
     if (!learn_ok(m, &b->learn))
         return learn ? VG_E_ARG : VG_E_FORMAT;
-    plain = vg_widen_size(m, b->sections);
     if (plain > INT32_MAX)
         return VG_E_SIZE;
     err = vg_plan_lay(m, &b->learn, (uint32_t)plain, &b->plan, NULL, NULL);
     if (err)
         return err;
-    return b->state && length != b->plan.end - b->plan.data ? VG_E_FORMAT
-                                                            : VG_OK;
+    return state_of(b) && length != b->plan.end - b->plan.data ? VG_E_FORMAT
+                                                               : VG_OK;
 }
 
 VG_ONCE int32_t vg_train_size(const vg_model *m, const vg_learn *learn)
@@ -121,8 +132,8 @@ static void lay_out(vg_train *t, const vg_model *m, const beginning *b)
     uint8_t *blob = vg_at(t, 0);
     vg_plan *plan;
 
-    if (b->state)
-        memmove(blob, m->blob, p->end);
+    if (state_of(b))
+        vg_move_bytes(blob, m->blob, p->end);
     else
         vg_widen(m, b->sections, blob);
     t->model = *m;
@@ -130,7 +141,7 @@ static void lay_out(vg_train *t, const vg_model *m, const beginning *b)
     t->model.size = p->plain + 4;
     t->plan = p->end + 4;
     memset(blob + t->plan, 0, p->size - t->plan);
-    if (!b->state)
+    if (!state_of(b))
         memset(blob + p->plain, 0, p->end + 4 - p->plain);
     plan = vg_plan_of(t);
     *plan = *p;
@@ -183,14 +194,14 @@ VG_ONCE int vg_train_init(vg_train *t, const vg_model *m, const vg_learn *learn,
         return VG_E_SIZE;
     if (!lies_well(m, arena, b.plan.size))
         return VG_E_ARG;
-    if (b.state && !vg_state_ok(m, &b.learn, &b.plan, b.state))
+    if (state_of(&b) && !vg_state_ok(m, &b.learn, &b.plan, b.state))
         return VG_E_FORMAT;
     from = *m; /* it may be t's own */
     memset(t, 0, sizeof *t);
     t->arena = arena;
     t->learn = b.learn;
     lay_out(t, &from, &b);
-    if (b.state)
+    if (state_of(&b))
         vg_state_resume(t);
     else
         start(t, &from);

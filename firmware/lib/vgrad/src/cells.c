@@ -63,7 +63,7 @@ static uint32_t lstm_c(const vg_layer *l, const vg_sig *i, const vg_sig *f,
     for (uint32_t b = 0, u = 0; u < l->n; b++) {
         const int32_t forget = f ? f[b] : coupled ? VG_ONE - i[b] : VG_ONE;
         const int32_t in = scale * i[b]; /* < 2^22 */
-        for (const uint32_t end = u + l->block; u < end; u++)
+        for (const uint32_t end = u + vg_block_of(l); u < end; u++)
             c[u] = fx_state(fx_mix(forget, c[u], in, g[u]), &clamped);
     }
     return clamped;
@@ -75,7 +75,7 @@ static uint32_t lstm_h_tanh(const vg_layer *l, const vg_sig *o,
 {
     const int shift = (vg_fields(l) & VG_H_MASK) == VG_H_TANH ? 8 : 9;
     for (uint32_t b = 0, u = 0; u < l->n; b++)
-        for (const uint32_t end = u + l->block; u < end; u++) {
+        for (const uint32_t end = u + vg_block_of(l); u < end; u++) {
             const int32_t t = lut_tanh(fx_narrow32(fx_rs32(c[u], shift)));
             h[u] = (vg_sig)(o ? fx_rs32(o[b] * t, 14) : t);
         }
@@ -89,7 +89,7 @@ static uint32_t lstm_h_identity(const vg_layer *l, const vg_sig *o,
     const int shift = 20 - l->h_exp;
     fx_clamps k = {0, 0};
     for (uint32_t b = 0, u = 0; u < l->n; b++)
-        for (const uint32_t end = u + l->block; u < end; u++)
+        for (const uint32_t end = u + vg_block_of(l); u < end; u++)
             h[u] = fx_sat16(o ? fx_rs((int64_t)o[b] * c[u], shift + 14)
                               : fx_rs(c[u], shift),
                             &k);
@@ -99,7 +99,7 @@ static uint32_t lstm_h_identity(const vg_layer *l, const vg_sig *o,
 static VG_APART uint32_t lstm_by_fields(const vg_layer *l, vg_sig *a,
                                         int32_t *c, vg_sig *r)
 {
-    const uint32_t blocks = (uint32_t)l->n / l->block;
+    const uint32_t blocks = vg_blocks(l);
     vg_sig *i = a, *f = NULL, *o = NULL, *g = a + blocks;
     uint32_t (*h)(const vg_layer *, const vg_sig *, const int32_t *, vg_sig *) =
         (vg_fields(l) & VG_H_MASK) == VG_H_IDENTITY ? lstm_h_identity
@@ -129,7 +129,7 @@ static VG_APART uint32_t lstm_by_fields(const vg_layer *l, vg_sig *a,
 
 static uint32_t lstm_unit(const vg_layer *l, vg_sig *a, int32_t *c, vg_sig *r)
 {
-    if (vg_is_plain_lstm(l))
+    if (!VG_HAS_OTHER_LSTM || vg_is_plain_lstm(l))
         return point_lstm(a, l->n, c, r);
     return lstm_by_fields(l, a, c, r);
 }

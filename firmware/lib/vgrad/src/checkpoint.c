@@ -43,7 +43,7 @@ VG_ONCE const void *vg_train_checkpoint(vg_train *t, uint32_t *size)
     uint8_t *blob;
     vg_head head;
 
-    if (!vg_begun(t))
+    if (!VG_CHECKPOINTS || !vg_begun(t))
         return nothing(size);
     p = vg_plan_of(t);
     blob = vg_at(t, 0);
@@ -72,28 +72,20 @@ VG_ONCE const void *vg_train_checkpoint(vg_train *t, uint32_t *size)
 VG_ONCE const uint8_t *vg_state_find(const vg_model *m, uint32_t *sections,
                                      uint32_t *length)
 {
-    const uint8_t *state = NULL;
-    vg_walk w = vg_walk_start(m);
-    vg_layer l;
-    vg_readout r;
+    const uint32_t end = m->size - 4;
+    uint32_t at = *sections, next;
 
-    for (uint32_t k = 0; k < m->n_layers; k++)
-        (void)vg_walk_layer(&w, &l);
-    if (vg_has_readout(m))
-        (void)vg_walk_readout(&w, m, &r);
-    *sections = w.end;
-    *length = 0;
-    while (w.at < w.end) {
-        const uint8_t *p = m->blob + w.at;
-        const uint32_t size = 8 + ((get32(p + 4) + 3) & ~3u);
-        if (get32(p) == TAG && w.at + size == w.end) {
-            *sections = w.at;
-            state = p + 8;
-            *length = get32(p + 4);
+    for (; at < end; at = next) {
+        const uint8_t *p = m->blob + at;
+        *length = get32(p + 4);
+        next = at + 8 + ((*length + 3) & ~3u);
+        if (get32(p) == TAG && next == end) {
+            *sections = at;
+            return p + 8;
         }
-        w.at += size;
     }
-    return state;
+    *sections = end;
+    return NULL;
 }
 
 /* ---- trust ------------------------------------------------------------ */

@@ -225,13 +225,30 @@ static inline uint32_t vg_fields(const vg_layer *l)
                : l->fields & (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT);
 }
 
+/* Cells that share their gates. */
+static inline uint32_t vg_block_of(const vg_layer *l)
+{
+    return VG_HAS_BLOCKS ? l->block : 1;
+}
+
+static inline uint32_t vg_blocks(const vg_layer *l)
+{
+    return l->n / vg_block_of(l);
+}
+
+/* Does a matrix of it read h? */
+static inline int vg_is_recurrent(const vg_layer *l)
+{
+    return !VG_HAS_FIELDS || l->fields & VG_RECURRENT;
+}
+
 /* Is a layer of the LSTM family, peepholes apart, like most?  It has all gates,
  * for each cell its own, and tanh twice. */
 static inline int vg_is_plain_lstm(const vg_layer *l)
 {
     return (VG_IS_LSTM ||
             l->fields == (VG_OUTPUT_GATE | VG_FORGET_GATE | VG_RECURRENT)) &&
-           (!VG_HAS_BLOCKS || l->block == 1);
+           vg_block_of(l) == 1;
 }
 
 /* ---- walk.c --------------------------------------------------------- */

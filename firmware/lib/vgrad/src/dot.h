@@ -1,13 +1,17 @@
 /* dot.h - the kernels of this machine, by the compiler's own macros.  All give
- * the same bits; VG_PORTABLE asks for the reference.  dot_c.h says what each
- * does.
+ * the same bits; VG_PORTABLE and VG_FAST ask for the reference.  dot_c.h says
+ * what each does.
  */
 #ifndef VG_DOT_H
 #define VG_DOT_H
 
 #include "dot_c.h"
+#include "options.h"
 
-#if defined(__ARM_FEATURE_MVE) && !defined(VG_PORTABLE)
+#if !VG_RUNS_FAST
+#define DOT_MAP16 dot_c_map16
+#define DOT_MAP8 dot_c_map8
+#elif defined(__ARM_FEATURE_MVE) && !defined(VG_PORTABLE)
 #include "dot_mve.h"
 #define DOT_W16 dot_mve_w16
 #define DOT_W8 dot_mve_w8

@@ -1,6 +1,6 @@
 /* dot_rows.h - errors back through the rows of gates, to the sources of
  * neighbouring columns: the kernel of this machine, by the compiler's own
- * macros.  VG_PORTABLE asks for none.
+ * macros.  VG_PORTABLE and VG_FAST=0 ask for none.
  *
  * DOT_ROWS_SUMS takes DOT_ROWS_COLUMNS columns from j on of up to 15 gates.  It
  * adds to sum[] of each column what rs(sum over rows of w e, shift) is for
@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "fx.h"
+#include "options.h"
 
 /* A gate, w at the first of the columns.  Errors are within +-(2^31 - 1) and
  * rows fewer than 2^16, so that sums are exact in 64 bits. */
@@ -41,13 +42,14 @@ static inline void dot_rows_c(const dot_rows *r, uint32_t j, uint32_t n,
             sum[k] += fx_product(r->e[row], w[k]);
 }
 
-#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) &&                       \
+#if VG_LEARNS_FAST && defined(__ARM_FEATURE_DSP) && defined(__thumb2__) &&     \
     !defined(VG_PORTABLE) && !defined(__OPTIMIZE_SIZE__)
 #include "dot_rows_dsp.h"
 #define DOT_ROWS_PACKS
 #endif
 
-#if defined(__thumb2__) && !defined(VG_PORTABLE)
+#if !VG_LEARNS_FAST
+#elif defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_rows_mul.h"
 #define DOT_ROWS_FIT dot_rows_mul_fit
 #define DOT_ROWS_SUMS dot_rows_mul

@@ -5,6 +5,7 @@
 #define VG_DOT_SQUARES_H
 
 #include "fx.h"
+#include "options.h"
 
 /* 2^64 high + low */
 typedef struct {
@@ -25,7 +26,9 @@ static inline void dot_squares_c(const int32_t *g, uint32_t n,
         dot_squares_add(s, (uint64_t)fx_product(*g, *g));
 }
 
-#if defined(__thumb2__) && !defined(VG_PORTABLE)
+#if !VG_LEARNS_FAST
+#define dot_squares dot_squares_c
+#elif defined(__thumb2__) && !defined(VG_PORTABLE)
 #define DOT_SQUARES_FOUR                                                       \
     "ldrd %[a], %[b], [%[g]], #8\n\t"                                          \
     "smull %[c], %[d], %[a], %[a]\n\t"                                         \

@@ -1,5 +1,6 @@
 /* dot_time.h - the kernels along the tape of this machine, by the compiler's
- * own macros.  All give the same sums; VG_PORTABLE asks for the reference.
+ * own macros.  All give the same sums; VG_PORTABLE and VG_FAST=0 ask for
+ * the reference.
  *
  * DOT_TIME takes any errors.  DOT_TIME_PIECE, if there is one, is faster for a
  * piece that fits.  DOT_TIME_ROW, if there is one, takes all columns of a row
@@ -19,8 +20,11 @@
 #include <string.h>
 
 #include "dot_time_c.h"
+#include "options.h"
 
-#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
+#if !VG_LEARNS_FAST
+#define DOT_TIME dot_time_c
+#elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(VG_PORTABLE)
 #include "dot_time_mul.h"
 #include "dot_time_row_dsp.h"
 #define DOT_TIME dot_time_mul
@@ -54,7 +58,7 @@
 #define DOT_TIME dot_time_c
 #endif
 
-#if defined(VG_PORTABLE) || defined(__OPTIMIZE_SIZE__)
+#if !VG_LEARNS_FAST || defined(VG_PORTABLE) || defined(__OPTIMIZE_SIZE__)
 #elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 #include "dot_time_pairs_dsp.h"
 #define DOT_TIME_PAIRS dot_time_pairs_dsp

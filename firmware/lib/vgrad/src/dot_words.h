@@ -5,8 +5,16 @@
 #define VG_DOT_WORDS_H
 
 #include "dot_c.h"
+#include "options.h"
 
-#if defined(__thumb2__) && !defined(__ARM_FEATURE_DSP) && !defined(VG_PORTABLE)
+#if !VG_RUNS_FAST
+#define DOT_WORDS16 dot_c_words16
+#define DOT_WORDS8 dot_c_words8
+#define DOT_WORDS_MAP16 dot_c_words_map
+#define DOT_WORDS_MAP8 dot_c_words_map
+#define DOT_PAIRS 0
+#elif defined(__thumb2__) && !defined(__ARM_FEATURE_DSP) &&                    \
+    !defined(VG_PORTABLE)
 #include "dot_mul_words8.h"
 #define DOT_WORDS16 dot_mul_words16
 #define DOT_WORDS8 dot_mul_words8

@@ -12,7 +12,7 @@ int32_t vg_rate_of(const vg_train *t, const vg_gate *g, uint32_t part)
     return fx_sat31(fx_rs((int64_t)t->learn.rate_q24 * factor, 16));
 }
 
-void vg_rates(vg_train *t)
+VG_ONCE void vg_rates(vg_train *t)
 {
     vg_gate *g = vg_gates_of(t);
 
@@ -21,22 +21,13 @@ void vg_rates(vg_train *t)
             g->span[k].learns = vg_rate_of(t, g, g->span[k].part) > 0;
 }
 
-vg_columns vg_all(const vg_gate *g, const vg_span *s)
-{
-    const vg_columns all = {NULL, s->end - vg_span_begin(g, s)};
-
-    return all;
-}
-
-vg_columns vg_listed(const vg_train *t, const vg_gate *g, const vg_span *s)
+vg_columns vg_list_of(const vg_train *t, const vg_gate *g)
 {
     const vg_plan *p = vg_plan_of(t);
-    vg_columns columns = vg_all(g, s);
+    vg_columns columns;
 
-    if (VG_HAS_SYMBOLS && s->reads == VG_READS_SYMBOL) {
-        columns.list = vg_indices(t, g->letter ? p->seen : p->fresh);
-        columns.count = g->letter ? p->now.n_seen : p->now.n_fresh;
-    }
+    columns.list = vg_indices(t, g->letter ? p->seen : p->fresh);
+    columns.count = g->letter ? p->now.n_seen : p->now.n_fresh;
     return columns;
 }
 
@@ -65,12 +56,15 @@ int32_t vg_read_own(const vg_sources *z, const vg_span *s, uint32_t u)
     return (int32_t)fx_rs((s->reads == VG_READS_OWN_C0 ? z->c0 : z->c1)[u], 6);
 }
 
-void vg_add(vg_train *t, int32_t *g, int64_t d)
+/* Most are by 1 to 31 digits. */
+VG_APART int64_t vg_round(int64_t x, int n)
 {
-    const int64_t sum = *g + d;
+    return n >= 1 && n <= 31 ? fx_rs31(x, n) : fx_round(x, n);
+}
 
-    *g = fx_sat31(sum);
-    t->saturated += *g != sum;
+int32_t vg_to31(int64_t x, int n)
+{
+    return n < 0 ? fx_to31(x, n) : fx_sat31(vg_round(x, n));
 }
 
 static void gather_span(vg_train *t, const vg_gate *g, const vg_span *s,
@@ -84,13 +78,16 @@ static void gather_span(vg_train *t, const vg_gate *g, const vg_span *s,
         if (!d[row])
             continue;
         if (vg_reads_own(s))
-            vg_add(t, into,
-                   fx_round((int64_t)d[row] * vg_read_own(sources, s, row),
-                            s->exp));
-        else if (!z)
-            vg_add(t, &into[sources->symbol], d[row]);
+            vg_set(t, into,
+                   *into +
+                       fx_round((int64_t)d[row] * vg_read_own(sources, s, row),
+                                s->exp));
+        else if (VG_HAS_SYMBOLS && !z)
+            vg_set(t, &into[sources->symbol],
+                   (int64_t)into[sources->symbol] + d[row]);
         for (uint32_t j = 0; z && j < n; j++)
-            vg_add(t, &into[j], fx_round((int64_t)d[row] * z[j], s->exp));
+            vg_set(t, &into[j],
+                   into[j] + fx_rs31(2 * (int64_t)d[row] * z[j], s->exp + 1));
     }
 }
 

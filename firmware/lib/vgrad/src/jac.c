@@ -45,7 +45,7 @@ int32_t vg_own_back(const vg_train *t, const vg_gate *g, uint32_t u)
 
     while (!vg_reads_own(s))
         s++;
-    return fx_to31(
+    return vg_to31(
         fx_product(vg_ints(t, g->errors)[u],
                    vg_sigs(t, g->weights)[u * vg_gate_stride(g) + s->end - 1]),
         vg_exp_of(t, g) - s->exp);
@@ -57,7 +57,7 @@ int32_t vg_kept(const vg_layer *l, const vg_sig *values, uint32_t b)
         return values[b]; /* z */
     if (vg_is_cell(l, VG_LSTM_COUPLED))
         return VG_ONE - values[b]; /* 1 - i */
-    return vg_fields(l) & VG_FORGET_GATE ? values[l->n / l->block + b] : VG_ONE;
+    return vg_fields(l) & VG_FORGET_GATE ? values[vg_blocks(l) + b] : VG_ONE;
 }
 
 void vg_carry_back(vg_train *t, const vg_layer *l, const vg_net *net,
@@ -68,7 +68,7 @@ void vg_carry_back(vg_train *t, const vg_layer *l, const vg_net *net,
 
     for (uint32_t b = 0, u = 0; u < l->n_c; b++) {
         const int32_t kept = vg_kept(l, values, b);
-        for (const uint32_t end = u + l->block; u < end; u++)
+        for (const uint32_t end = u + vg_block_of(l); u < end; u++)
             dc[u] = fx_times14(dc[u], kept);
     }
     if (vg_is_cell(l, VG_LSTM_PEEPHOLE))

@@ -16,7 +16,7 @@ typedef struct {
 
 static lstm_values lstm_gates(const vg_layer *l, const vg_sig *values)
 {
-    const uint32_t blocks = (uint32_t)l->n / l->block;
+    const uint32_t blocks = vg_blocks(l);
     lstm_values v = {values, NULL, NULL, values + blocks};
 
     if (vg_is_cell(l, VG_LSTM_PEEPHOLE)) { /* i f g o */
@@ -80,7 +80,7 @@ static void c_derive(vg_train *t, const vg_layer *l, const vg_gate *gate,
     const vg_sig *own = gate->letter == 'o' ? v->o : v->i;
 
     for (uint32_t b = 0, u = 0; gate->letter != 'o' && u < l->n; b++)
-        for (const uint32_t end = u + l->block; u < end; u++)
+        for (const uint32_t end = u + vg_block_of(l); u < end; u++)
             d[u] = c_derivative(l, (char)gate->letter, v, b, u, c0[u]);
     for (uint32_t b = 0; gate->self && b < gate->rows; b++)
         vg_ints(t, gate->self)[b] = (int32_t)fx_rs(vg_logistic_q28(own[b]), 4);
@@ -98,7 +98,7 @@ void vg_lstm_derive(vg_train *t, const vg_layer *l, const vg_net *net,
     if (v.o)
         by_o = vg_ints(t, vg_gate_of(t, net, 'o')->derivatives);
     for (uint32_t b = 0, u = 0; u < l->n; b++)
-        for (const uint32_t end = u + l->block; u < end; u++) {
+        for (const uint32_t end = u + vg_block_of(l); u < end; u++) {
             int32_t d;
             h_by_c[u] = h_derivative(l, &v, b, left->c1[u], &d);
             if (by_o)
@@ -126,7 +126,7 @@ void vg_lstm_back(vg_train *t, const vg_layer *l, const vg_net *net,
             dh[u] = vg_inward(dh[u], left->h1[u], INT16_MIN, INT16_MAX);
     for (g = gates; g < end; g++)
         if (g->letter == 'o')
-            vg_gate_back(t, l, g, dh, fed_back + l->n / l->block);
+            vg_gate_back(t, l, g, dh, fed_back + vg_blocks(l));
     for (uint32_t u = 0; u < l->n; u++) {
         const int64_t own = peephole ? vg_own_back(t, peephole, u) : 0;
         dc[u] = fx_sat31((int64_t)dc[u] + fx_times24(dh[u], h_by_c[u]) + own);

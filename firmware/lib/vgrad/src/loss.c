@@ -4,9 +4,9 @@
 
 int vg_target_check(const vg_train *t, const vg_sig *target)
 {
-    if (t->model.output == VG_SOFTMAX)
+    if (VG_HAS_OUTPUT(VG_SOFTMAX) && t->model.output == VG_SOFTMAX)
         return *target >= 0 && *target < t->model.n_out ? VG_OK : VG_E_ARG;
-    if (t->model.output == VG_LOGISTIC)
+    if (VG_HAS_OUTPUT(VG_LOGISTIC) && t->model.output == VG_LOGISTIC)
         for (uint32_t k = 0; k < t->model.n_out; k++)
             if (target[k] < 0 || target[k] > VG_ONE)
                 return VG_E_ARG;
@@ -69,9 +69,10 @@ static void mse_step(vg_train *t, const vg_sig *y, const vg_sig *target)
 {
     int32_t *d = vg_ints(t, vg_plan_of(t)->d_logits);
     const int e = t->model.y_exp;
-    const int64_t sum = t->model.output == VG_LOGISTIC
-                            ? logistic_errors(y, target, t->model.n_out, d)
-                            : linear_errors(y, target, t->model.n_out, e, d);
+    const int64_t sum =
+        VG_HAS_OUTPUT(VG_LOGISTIC) && t->model.output == VG_LOGISTIC
+            ? logistic_errors(y, target, t->model.n_out, d)
+            : linear_errors(y, target, t->model.n_out, e, d);
 
     if (2 * e < 15)
         t->loss_q16 = sum > INT32_MAX >> (15 - 2 * e)

@@ -38,13 +38,12 @@ static void fall(vg_train *t, const vg_gate *g)
                       &lo[k]);
     if (g->biases)
         halve(vg_ints(t, g->biases), g->rows);
-    if (t->learn.rule != VG_MOMENTUM)
-        return;
-    halve(vg_ints(t, g->v), g->rows * vg_in_row(g));
+    if (VG_HAS_RULE(VG_MOMENTUM) && t->learn.rule == VG_MOMENTUM)
+        halve(vg_ints(t, g->v), g->rows * vg_in_row(g));
 }
 
-uint32_t vg_fall(vg_train *t, vg_gate *g, uint32_t n, int32_t hi, int32_t bias,
-                 uint32_t most)
+VG_ONCE uint32_t vg_fall(vg_train *t, vg_gate *g, uint32_t n, int32_t hi,
+                         int32_t bias, uint32_t most)
 {
     uint32_t falls = 0;
 

@@ -28,13 +28,24 @@ typedef struct {
     uint32_t symbols;
 } laying;
 
+/* int32[n], for a moment. */
+static VG_APART uint32_t take_ints(laying *y, uint32_t n)
+{
+    return take(&y->work, 1, n, 4);
+}
+
+/* [n][k2] of size bytes, which last. */
+static VG_APART uint32_t take_tape(laying *y, uint32_t n, uint32_t size)
+{
+    return take(&y->lasts, n, y->learn->k2, size);
+}
+
 static void add_span(vg_gate *g, uint32_t n, uint32_t exp, uint32_t part,
                      vg_reads reads)
 {
-    const uint32_t begin = g->n_spans ? vg_in_row(g) : 0;
     vg_span *s = &g->span[g->n_spans++];
 
-    s->end = begin + n;
+    s->end = g->columns += n;
     s->exp = (uint8_t)exp;
     s->part = (uint8_t)part;
     s->reads = (uint8_t)reads;
@@ -54,8 +65,10 @@ static void begin_gate(vg_gate *g, const vg_map *map, const uint32_t *index)
 
 static void end_gate(vg_gate *g, uint32_t *index)
 {
-    if (g->biases)
+    if (g->biases) {
         add_span(g, 1, 0, VG_BIAS, VG_READS_ONE);
+        g->columns--;
+    }
     *index += g->rows * vg_in_row(g);
 }
 
@@ -81,28 +94,28 @@ static void lay_gate(laying *y, vg_gate *g, const vg_layer *l)
 
     lay_masters(y, g);
     if (!tape || !vg_in_one_pass(l))
-        g->derivatives = take(&y->work, 1, l->n, 4);
+        g->derivatives = take_ints(y, l->n);
     if (tape || vg_acts_on_h(g))
-        g->errors = take(&y->work, 1, g->rows, 4);
+        g->errors = take_ints(y, g->rows);
     else
         g->traces = take(&y->lasts, l->n, vg_in_row(g), 4);
     if (!tape)
         return;
     if (l->n_c)
-        g->gates_tape = take(&y->lasts, g->rows, k2, 2);
+        g->gates_tape = take_tape(y, g->rows, 2);
     g->errors_tape = take(&y->work, g->rows, k2, 4);
     if ((vg_fields(l) & VG_FEEDBACK) && (g->letter == 'i' || g->letter == 'o'))
-        g->self = take(&y->work, 1, g->rows, 4);
+        g->self = take_ints(y, g->rows);
 }
 
 /* A step that comes off the tape, and what only cells in several passes ask
  * for. */
 static void lay_step(laying *y, vg_net *net, const vg_layer *l)
 {
-    net->c0 = take(&y->work, 1, l->n_c, 4);
-    net->h_by_c = take(&y->work, 1, l->n_c, 4);
+    net->c0 = take_ints(y, l->n_c);
+    net->h_by_c = take_ints(y, l->n_c);
     net->values = take(&y->work, 1, l->rows, 2);
-    net->c1 = take(&y->work, 1, l->n_c, 4);
+    net->c1 = take_ints(y, l->n_c);
     net->h = take(&y->work, 1, l->n, 2);
 }
 
@@ -110,31 +123,31 @@ static void lay_net(laying *y, vg_net *net, const vg_layer *l, uint32_t layer)
 {
     const uint32_t k2 = y->learn->k2, n_r = l->n_z - l->n_in;
 
-    net->dh = take(&y->work, 1, l->n, 4);
-    net->dc = take(&y->work, 1, l->n, 4);
+    net->dh = take_ints(y, l->n);
+    net->dc = take_ints(y, l->n);
     if (!vg_by_tbptt(y->learn)) {
         /* of lstm97 only f asks for it */
         if (l->cell != VG_LSTM97 || (vg_fields(l) & VG_FORGET_GATE))
-            net->c0 = take(&y->work, 1, l->n_c, 4);
-        net->h_by_c = take(&y->work, 1, l->n_c, 4);
+            net->c0 = take_ints(y, l->n_c);
+        net->h_by_c = take_ints(y, l->n_c);
         net->r0 = take(&y->work, 1, n_r, 2);
         return;
     }
     if (!vg_in_one_pass(l))
         lay_step(y, net, l);
-    net->dx = take(&y->work, 1, layer ? l->n_in : 0, 4);
-    net->dr = take(&y->work, 1, n_r, 4);
+    net->dx = take_ints(y, layer ? l->n_in : 0);
+    net->dr = take_ints(y, n_r);
     net->skipped = y->symbols && !layer ? l->n_in : 0;
-    net->z_tape = take(&y->lasts, l->n_z - net->skipped, k2, 2);
-    net->c_tape = take(&y->lasts, l->n_c, k2, 4);
+    net->z_tape = take_tape(y, l->n_z - net->skipped, 2);
+    net->c_tape = take_tape(y, l->n_c, 4);
     if (vg_is_cell(l, VG_GRU_RESET_BEFORE)) {
         net->r0 = take(&y->work, 1, l->n, 2);
         net->s_tape = take(&y->work, l->n, k2, 2);
     }
     if (vg_gives_y(l))
-        net->dy = take(&y->work, 1, l->n, 4);
-    if (!n_r)
-        net->h_tape = take(&y->lasts, l->n, k2, 2);
+        net->dy = take_ints(y, l->n);
+    if (VG_HAS_FIELDS && !n_r)
+        net->h_tape = take_tape(y, l->n, 2);
 }
 
 /* ---- gates as the model has them ------------------------------------ */
@@ -149,6 +162,8 @@ static char letter_of(const vg_layer *l, uint32_t gate)
 {
     const char *letters = vg_cells[l->cell]->gates;
 
+    if (!VG_HAS_FIELDS)
+        return letters[gate];
     for (; *letters; letters++) {
         if (l->n_c && ((*letters == 'f' && !(vg_fields(l) & VG_FORGET_GATE)) ||
                        (*letters == 'o' && !(vg_fields(l) & VG_OUTPUT_GATE))))
@@ -163,10 +178,10 @@ static void layer_gate(vg_gate *g, const vg_layer *l, uint32_t layer,
                        uint32_t k, uint32_t x_exp, uint32_t symbols,
                        uint32_t *index)
 {
-    const uint8_t reads = l->gate[k].reads;
+    const uint8_t reads = VG_HAS_READS ? l->gate[k].reads : 'b';
     /* where h is c as well, it is no signal that the layer gives on h_exp */
     const uint32_t h_exp =
-        vg_cells[l->cell]->carry == 'h' ? VG_MAX_EXP : l->h_exp;
+        VG_HAS_H && vg_cells[l->cell]->carry == 'h' ? VG_MAX_EXP : l->h_exp;
 
     begin_gate(g, &l->gate[k], index);
     g->layer = (uint8_t)(layer < VG_FROZEN_READOUT ? layer : 32);
@@ -175,9 +190,9 @@ static void layer_gate(vg_gate *g, const vg_layer *l, uint32_t layer,
         add_span(g, l->n_in, x_exp, VG_FROM_X, x_reads(symbols));
     if (reads == 's')
         add_span(g, l->n, VG_MAX_EXP, VG_FROM_H, VG_READS_S);
-    else if (reads != 'x' && reads != 'd' && l->n_z > l->n_in)
+    else if (reads != 'x' && reads != 'd' && vg_is_recurrent(l))
         add_span(g, l->n, h_exp, VG_FROM_H, VG_READS_H);
-    if (reads == 'b' && l->n_z > (uint32_t)l->n_in + l->n)
+    if (VG_HAS_FIELDS && reads == 'b' && l->n_z > (uint32_t)l->n_in + l->n)
         add_span(g, l->n_z - l->n_in - l->n, VG_MAX_EXP, VG_FROM_H,
                  VG_READS_GATES);
     if (reads == 'd')
@@ -208,37 +223,36 @@ static uint32_t lay_layers(laying *y, vg_plan *p, vg_gate *gates, vg_net *nets)
     uint32_t x_exp = y->m->x_exp, n = 0, shortcuts = 0, last = 0;
     vg_layer l;
     vg_readout r;
-    vg_gate g;
+    vg_gate scratch, *g = gates;
+    vg_net none, *net = nets;
 
+    if (!gates)
+        g = &scratch;
+    if (!nets)
+        net = &none;
     for (uint32_t layer = 0; layer < y->m->n_layers; layer++) {
         const uint32_t symbols = y->symbols && !layer;
-        vg_net net;
         (void)vg_walk_layer(&w, &l);
-        memset(&net, 0, sizeof net);
-        net.first = n;
-        lay_net(y, &net, &l, layer);
-        for (uint32_t k = 0; k < l.n_gates; k++, n++) {
-            layer_gate(&g, &l, layer, k, x_exp, symbols, &y->index);
-            lay_gate(y, &g, &l);
-            if (gates)
-                gates[n] = g;
+        memset(net, 0, sizeof *net);
+        net->first = n;
+        lay_net(y, net, &l, layer);
+        net += nets != NULL;
+        for (uint32_t k = 0; k < l.n_gates; k++, n++, g += gates != NULL) {
+            layer_gate(g, &l, layer, k, x_exp, symbols, &y->index);
+            lay_gate(y, g, &l);
         }
-        if (nets)
-            nets[layer] = net;
         x_exp = l.h_exp;
         last = l.n;
     }
-    p->dh_tape = take(&y->lasts, last, y->learn->k2, 4);
-    p->d_logits = take(&y->work, 1, y->m->n_out, 4);
+    p->dh_tape = take_tape(y, last, 4);
+    p->d_logits = take_ints(y, y->m->n_out);
     p->y = take(&y->work, 1, y->m->n_out, 2);
     if (vg_has_readout(y->m)) {
         (void)vg_walk_readout(&w, y->m, &r);
-        readout_gate(&g, y->m, &r, x_exp, y->symbols, &y->index);
-        lay_masters(y, &g);
-        g.errors = p->d_logits;
-        shortcuts = y->symbols ? vg_gate_columns(&g) - r.n_h : 0;
-        if (gates)
-            gates[n] = g;
+        readout_gate(g, y->m, &r, x_exp, y->symbols, &y->index);
+        lay_masters(y, g);
+        g->errors = p->d_logits;
+        shortcuts = y->symbols ? g->columns - r.n_h : 0;
         n++;
     }
     p->n_gates = n;
@@ -252,6 +266,8 @@ static void lay_lists(laying *y, vg_plan *p, uint32_t shortcuts)
     /* TBPTT makes its list when an update falls due */
     cursor *seen = vg_by_tbptt(y->learn) ? &y->work : &y->lasts;
 
+    if (!VG_HAS_SYMBOLS)
+        return;
     p->seen = take(seen, 1, n, 2);
     p->seen_mark = take(seen, 1, n, 2);
     p->fresh = take(&y->lasts, 1, shortcuts, 2);
@@ -267,8 +283,6 @@ static uint64_t lay_all(const vg_model *m, const vg_learn *learn,
                         vg_gate *gates, vg_net *nets)
 {
     laying y;
-    vg_layer l;
-    vg_walk w = vg_walk_start(m);
 
     memset(p, 0, sizeof *p);
     y.m = m;
@@ -279,11 +293,7 @@ static uint64_t lay_all(const vg_model *m, const vg_learn *learn,
     p->plain = plain;
     p->data = plain + 8; /* tag, length */
     y.lasts.at = (uint64_t)p->data + sizeof(vg_head);
-    p->images = (uint32_t)y.lasts.at;
-    for (uint32_t k = 0; k < m->n_layers; k++) {
-        (void)vg_walk_layer(&w, &l);
-        (void)take(&y.lasts, 1, vg_image_size(&l), 1);
-    }
+    p->images = take(&y.lasts, 1, m->state_size - VG_STATE_HEADER, 1);
     lay_lists(&y, p, lay_layers(&y, p, gates, nets));
     p->end = (uint32_t)y.lasts.at;
     p->run = take(&y.work, 1, (uint32_t)vg_run_size(m), 1);

@@ -61,6 +61,7 @@ typedef struct {
     uint32_t errors_tape; /* int32[rows][k2], of TBPTT */
     uint32_t index;       /* the first weight's, for rounding */
     uint32_t rows;
+    uint32_t columns; /* of the weights */
     vg_span span[VG_SPANS];
     uint8_t n_spans;
     uint8_t arg_exp;
@@ -211,29 +212,31 @@ static inline uint32_t vg_span_begin(const vg_gate *g, const vg_span *s)
     return s == g->span ? 0 : s[-1].end;
 }
 
+static inline vg_columns vg_all(const vg_gate *g, const vg_span *s)
+{
+    const vg_columns all = {NULL, s->end - vg_span_begin(g, s)};
+
+    return all;
+}
+
 /* Columns of a row, that of the biases with them. */
 static inline uint32_t vg_in_row(const vg_gate *g)
 {
-    return g->span[g->n_spans - 1].end;
+    return g->columns + (g->biases ? 1 : 0);
 }
 
-/* Of them those of the weights, and from row to row of these. */
-static inline uint32_t vg_gate_columns(const vg_gate *g)
-{
-    return vg_in_row(g) - (g->biases ? 1 : 0);
-}
-
+/* From row to row of the weights. */
 static inline uint32_t vg_gate_stride(const vg_gate *g)
 {
-    return (vg_gate_columns(g) + 3) & ~(uint32_t)3;
+    return (g->columns + 3) & ~(uint32_t)3;
 }
 
 /* Where a span's part of a row is in [rows * columns], then [rows]. */
 static inline uint32_t vg_row_at(const vg_gate *g, const vg_span *s,
                                  uint32_t rows, uint32_t row)
 {
-    return s->part == VG_BIAS ? rows * vg_gate_columns(g) + row
-                              : row * vg_gate_columns(g) + vg_span_begin(g, s);
+    return s->part == VG_BIAS ? rows * g->columns + row
+                              : row * g->columns + vg_span_begin(g, s);
 }
 
 static inline const vg_span *vg_span_of(const vg_gate *g, vg_reads reads)
@@ -242,6 +245,11 @@ static inline const vg_span *vg_span_of(const vg_gate *g, vg_reads reads)
         if (s->reads == reads)
             return s;
     return NULL;
+}
+
+static inline int vg_reads_symbol(const vg_span *s)
+{
+    return VG_HAS_SYMBOLS && s->reads == VG_READS_SYMBOL;
 }
 
 static inline int vg_reads_own(const vg_span *s)
@@ -259,7 +267,7 @@ static inline int vg_on_tape(const vg_span *s)
 /* How many gates from this one on have one exponent: n and m of a gru. */
 static inline uint32_t vg_joined(const vg_gate *g, const vg_gate *end)
 {
-    return g + 1 < end && g[1].letter == 'm' ? 2 : 1;
+    return VG_HAS_CELL(VG_GRU) && g + 1 < end && g[1].letter == 'm' ? 2 : 1;
 }
 
 /* What gates read at one step: x and r = [h; gates fed back] of a layer, or of

@@ -4,9 +4,10 @@
 #ifndef VG_POINT_H
 #define VG_POINT_H
 
+#include "options.h"
 #include "point_c.h"
 
-#if defined(VG_PORTABLE) || defined(VG_SMALL_TABLES)
+#if defined(VG_PORTABLE) || defined(VG_SMALL_TABLES) || !VG_RUNS_FAST
 #define POINT_IN_ONE_PASS
 #elif defined(__ARM_FEATURE_MVE)
 #include "point_mve.h"

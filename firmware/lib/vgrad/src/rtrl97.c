@@ -38,7 +38,7 @@ static vg_left left_of(const vg_train *t, const vg_sig *values)
 static int32_t *traces_of(const vg_train *t, const vg_gate *g, const vg_span *s,
                           uint32_t *apart)
 {
-    *apart = s->part == VG_BIAS ? 1 : vg_gate_columns(g);
+    *apart = s->part == VG_BIAS ? 1 : g->columns;
     return vg_ints(t, g->traces) +
            vg_row_at(g, s, vg_run_layers(&t->run)->n, 0);
 }
@@ -59,7 +59,8 @@ static void trace_span(vg_train *t, const vg_gate *g, const vg_span *s,
 
     for (uint32_t b = 0, u = 0; u < l->n; b++) {
         const int32_t keep = vg_kept(l, values, b);
-        for (const uint32_t end = u + l->block; u < end; u++, trace += apart)
+        for (const uint32_t end = u + vg_block_of(l); u < end;
+             u++, trace += apart)
             for (uint32_t i = 0; i < columns.count; i++) {
                 const uint32_t j = vg_column(&columns, i);
                 const int32_t source = z     ? z[j]
@@ -119,7 +120,7 @@ static void gather_traces(vg_train *t, const vg_gate *g, const vg_span *s,
             int64_t d = 0;
             for (uint32_t u = 0; u < cells; u++)
                 d += fx_rs((int64_t)dc[u] * trace[u * apart + j], 20);
-            vg_add(t, &into[j], d);
+            vg_set(t, &into[j], into[j] + d);
         }
         trace += cells * apart;
         dc += cells;

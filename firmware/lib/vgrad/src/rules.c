@@ -41,7 +41,7 @@ static int32_t normalized(const vg_learn *learn, int32_t *code, int32_t g)
     const uint32_t new = (uint32_t)x << 26 | (uint32_t)(r >> x);
 
     memcpy(code, &new, sizeof new);
-    return fx_to31((int64_t)g * inverse_root((uint32_t)(q << j >> 32)),
+    return vg_to31((int64_t)g * inverse_root((uint32_t)(q << j >> 32)),
                    38 - j / 2);
 }
 
@@ -49,8 +49,7 @@ static int32_t normalized(const vg_learn *learn, int32_t *code, int32_t g)
 
 static int32_t clipped(const vg_clipping *clip, int32_t g)
 {
-    return clip->shift ? (int32_t)fx_round((int64_t)g * clip->m, clip->shift)
-                       : g;
+    return clip->shift ? vg_to31((int64_t)g * clip->m, clip->shift) : g;
 }
 
 static uint32_t mix(uint32_t u)
@@ -70,7 +69,7 @@ static int32_t step_of(const vg_updating *u, int32_t v, int n, uint32_t index)
     int64_t noise;
 
     if (!u->t->learn.seed || n <= 0)
-        return fx_to31(exact, n);
+        return vg_to31(exact, n);
     hash = mix(u->t->learn.seed + 0x9E3779B9u * u->t->updates);
     hash = mix(hash + 0x85EBCA6Bu * index);
     noise = n > 32 ? (int64_t)hash << (n - 32) : (int64_t)(hash >> (32 - n));

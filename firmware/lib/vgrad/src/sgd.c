@@ -16,7 +16,7 @@ static int scale_by(vg_scaling *s, int32_t m, int n, uint64_t most)
     return n > 0 && n < 63 && s->left + vg_bits(most) <= 31;
 }
 
-int vg_sgd_begin(vg_updating *u)
+VG_ONCE int vg_sgd_begin(vg_updating *u)
 {
     vg_scaling *clip = &u->sgd.clip;
 
@@ -33,7 +33,7 @@ int vg_sgd_begin(vg_updating *u)
 }
 
 /* All steps are below 2^28. */
-int vg_sgd_of(vg_sgd *sgd, int32_t rate, int n)
+VG_ONCE int vg_sgd_of(vg_sgd *sgd, int32_t rate, int n)
 {
     return n <= 32 && scale_by(&sgd->rate, -rate, n, sgd->most) &&
            sgd->most * (uint32_t)rate >> n < (1 << 28) - 1;

@@ -34,10 +34,7 @@ void vg_columns_gradient(vg_train *t, const vg_row *r, const dot_row *c);
 /* *g = sat31(rs(sum, exp)), counted where it does not fit. */
 static inline void vg_keep(vg_train *t, int32_t *g, int64_t sum, int exp)
 {
-    const int64_t exact = fx_round(sum, exp);
-
-    *g = fx_sat31(exact);
-    t->saturated += *g != exact;
+    vg_set(t, g, vg_round(sum, exp));
 }
 
 #endif

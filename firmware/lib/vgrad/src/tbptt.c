@@ -54,7 +54,7 @@ void vg_tbptt_after(vg_train *t, uint32_t layer, const vg_sig *values)
     const vg_gate *gate = vg_gates_of(t) + net->first;
     const uint32_t k2 = t->learn.k2, at = vg_plan_of(t)->now.tape_at;
 
-    if (net->h_tape)
+    if (VG_HAS_FIELDS && net->h_tape)
         record(vg_run_r(&t->run, l), l->n, k2, vg_sigs(t, net->h_tape) + at);
     if (!gate->gates_tape)
         return;
@@ -75,7 +75,7 @@ void vg_tbptt_step(vg_train *t, const vg_input *x, const int32_t *dh)
     else
         for (uint32_t u = 0; u < n; u++)
             vg_ints(t, p->dh_tape)[u * k2 + at] = 0;
-    if (!x->x)
+    if (VG_HAS_SYMBOLS && !x->x)
         vg_indices(t, p->symbol_tape)[at] = (uint16_t)x->symbol;
     p->now.tape_at = at + 1 < k2 ? at + 1 : 0;
     if (p->now.tape_len < k2)
@@ -143,7 +143,7 @@ static void meet(vg_train *t, const vg_layer *l, const vg_net *net,
         b->above[u * b->apart] = 0;
         if (gives_y)
             dh[u] = dr[u];
-        else if (l->n_z > l->n_in)
+        else if (vg_is_recurrent(l))
             dh[u] = fx_sat31((int64_t)dh[u] + dr[u]);
     }
 }
@@ -182,11 +182,12 @@ static void layer_back(vg_train *t, uint32_t layer, const vg_back *b, int below)
     if (below)
         vg_transposed(t, gates, l->n_gates, VG_READS_X, l->n_in,
                       vg_ints(t, net->dx));
-    if (l->n_z == l->n_in || b->oldest)
+    if (!vg_is_recurrent(l) || b->oldest)
         return;
     vg_transposed(t, gates, l->n_gates, VG_READS_H, l->n, dr);
-    vg_transposed(t, gates, l->n_gates, VG_READS_GATES, l->n_z - l->n_in - l->n,
-                  dr + l->n);
+    if (VG_HAS_FIELDS)
+        vg_transposed(t, gates, l->n_gates, VG_READS_GATES,
+                      l->n_z - l->n_in - l->n, dr + l->n);
 }
 
 /* ---- an update is due ----------------------------------------------- */

@@ -36,6 +36,10 @@ static void measure_piece(vg_row *r, const int32_t *e, uint32_t n)
 
 void vg_row_measure(vg_row *r, uint32_t k2)
 {
+    if (!VG_LEARNS_FAST) {
+        r->sum = sum_of(r->errors, r->n);
+        return;
+    }
     r->sum = 0;
     r->size = 0;
     r->fits = !(k2 & 1);
@@ -53,7 +57,7 @@ dot_paired *vg_pair_sources(const vg_train *t, const vg_layer *l,
     const uint32_t k2 = t->learn.k2, columns = l->n_z - net->skipped;
     const uint32_t n = (vg_plan_of(t)->now.tape_len + 3) & ~(uint32_t)3;
     const vg_gate *last = vg_gates_of(t) + net->first + l->n_gates - 1;
-    const uint32_t all = last->rows * vg_gate_columns(last);
+    const uint32_t all = last->rows * last->columns;
     const uint32_t room = all * (sizeof(int32_t) / sizeof(dot_paired));
     dot_paired *to;
 
@@ -141,7 +145,9 @@ void vg_columns_gradient(vg_train *t, const vg_row *r, const dot_row *c)
     const vg_sig *z = c->z;
     int32_t *g = c->g;
     uint32_t left = c->columns;
-    const int exp = c->exp, fits = exp > 0 && r->size < (uint64_t)65536 << exp;
+    const int exp = c->exp;
+    const int fits =
+        VG_LEARNS_FAST && exp > 0 && r->size < (uint64_t)65536 << exp;
 
 #ifdef DOT_TIME_PAIRS
     if (fits && paired(r, c)) {

@@ -51,16 +51,13 @@ static const vg_sig *tape_of(const vg_train *t, const vg_layer *l,
     const vg_sig *z = vg_sigs(t, net->z_tape);
     const vg_sig *r = z + (l->n_in - net->skipped) * k2;
 
-    switch (s->reads) {
-    case VG_READS_X:
+    if (s->reads == VG_READS_X)
         return z;
-    case VG_READS_S:
+    if (VG_HAS_CELL(VG_GRU_RESET_BEFORE) && s->reads == VG_READS_S)
         return vg_sigs(t, net->s_tape);
-    case VG_READS_GATES:
+    if (VG_HAS_FIELDS && s->reads == VG_READS_GATES)
         return r + l->n * k2;
-    default: /* h, all or own */
-        return r;
-    }
+    return r; /* h, all or own */
 }
 
 /* The sum of errors times a cell's own source, each product rounded. */
@@ -196,7 +193,7 @@ static void gate_gradient(vg_train *t, const vg_gate *g, const vg_layer *l,
     dot_row columns[VG_SPANS];
     const dot_row *const end =
         columns + tape_columns(t, l, net, g, pairs, steps, columns);
-    const uint32_t k2 = t->learn.k2, apart = vg_gate_columns(g);
+    const uint32_t k2 = t->learn.k2, apart = g->columns;
     const int few = has_few(g);
     int32_t *bias = biases_of(t, g);
     vg_row r;

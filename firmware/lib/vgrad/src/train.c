@@ -16,7 +16,7 @@ static const vg_sig *forward(vg_train *t, const vg_input *x)
 
     for (uint32_t k = 0; k < t->model.n_layers; k++, l++) {
         vg_sig *z = vg_run_signals(&t->run, l->z);
-        if (in)
+        if (!VG_HAS_SYMBOLS || in)
             memcpy(z, in, 2 * (size_t)l->n_in);
         if (tape)
             vg_tbptt_before(t, k);
@@ -49,7 +49,7 @@ static const int32_t *through_readout(vg_train *t, const vg_sig *h,
     z.r = h;
     z.x = vg_run_signals(&t->run, vg_run_layers(&t->run)->z);
     z.symbol = x->symbol;
-    if (!x->x && vg_gate_columns(g) > r->n_h)
+    if (VG_HAS_SYMBOLS && !x->x && g->columns > r->n_h)
         vg_note(t, p->fresh, p->fresh_mark, &p->now.n_fresh, x->symbol);
     vg_gather(t, g, d, &z);
     memset(dh, 0, 4 * (size_t)r->n_h);

@@ -2,6 +2,8 @@
 #ifndef VG_TRAIN_H
 #define VG_TRAIN_H
 
+#include <string.h>
+
 #include "plan.h"
 
 /* ---- jac.c ---------------------------------------------------------- */
@@ -92,12 +94,27 @@ int32_t vg_rate_of(const vg_train *t, const vg_gate *g, uint32_t part);
 /* Note in all spans whether they learn: a rate may have changed. */
 void vg_rates(vg_train *t);
 
-/* *g += d, counted where it does not fit. */
-void vg_add(vg_train *t, int32_t *g, int64_t d);
+/* fx_round and fx_to31, for all but inner loops: where there is no long shift
+ * they are large. */
+int64_t vg_round(int64_t x, int n);
+int32_t vg_to31(int64_t x, int n);
 
-/* All columns of a span; of one that reads a symbol those on the list. */
-vg_columns vg_all(const vg_gate *g, const vg_span *s);
-vg_columns vg_listed(const vg_train *t, const vg_gate *g, const vg_span *s);
+/* *g = sat31(x), counted where it does not fit. */
+static inline void vg_set(vg_train *t, int32_t *g, int64_t x)
+{
+    *g = fx_sat31(x);
+    t->saturated += *g != x;
+}
+
+/* The columns of a span that reads a symbol: those on the list. */
+vg_columns vg_list_of(const vg_train *t, const vg_gate *g);
+
+/* The columns of a span whose sources may be other than 0. */
+static inline vg_columns vg_listed(const vg_train *t, const vg_gate *g,
+                                   const vg_span *s)
+{
+    return vg_reads_symbol(s) ? vg_list_of(t, g) : vg_all(g, s);
+}
 
 /* A span's sources; null if it reads the symbol, or its own, which for row u is
  * vg_read_own. */
@@ -184,7 +201,7 @@ static inline uint32_t vg_values_apart(const vg_gate *g, uint32_t k)
  * dr is taken, too. */
 static inline int vg_in_one_pass(const vg_layer *l)
 {
-    return vg_is_cell(l, VG_GRU) ||
+    return !VG_HAS_PASSES || vg_is_cell(l, VG_GRU) ||
            (VG_HAS_PLAIN_LSTM && !vg_is_cell(l, VG_LSTM_PEEPHOLE) &&
             vg_is_plain_lstm(l));
 }
@@ -241,7 +258,7 @@ void vg_update(vg_train *t);
 /* ---- checkpoint.c ----------------------------------------------------- */
 
 /* Where the training's state is in m's blob and its length, null if there is
- * none; and where the sections end that stay: before it. */
+ * none; *sections, where they begin, gets where those end that stay. */
 const uint8_t *vg_state_find(const vg_model *m, uint32_t *sections,
                              uint32_t *length);
 
@@ -253,12 +270,23 @@ int vg_state_ok(const vg_model *m, const vg_learn *learn, const vg_plan *p,
 /* Go on from the state that lies in the arena. */
 void vg_state_resume(vg_train *t);
 
+/* ---- copies ---------------------------------------------------------- */
+
+/* To where it is already, or to a place apart. */
+static inline void vg_move_bytes(uint8_t *to, const uint8_t *from, uint32_t n)
+{
+    if (to != from)
+        memcpy(to, from, n);
+}
+
 /* ---- widen.c -------------------------------------------------------- */
 
-/* Bytes of m's blob without CRC, up to `sections`, with 16-bit weights. */
-uint64_t vg_widen_size(const vg_model *m, uint32_t sections);
+/* Bytes by which 16-bit weights make m's blob longer; *end gets where its
+ * records end. */
+uint64_t vg_widen_more(const vg_model *m, uint32_t *end);
 
-/* Write it to `to`.  Weights of 8 bits are left out: zeros. */
+/* Write it to `to`, up to `sections`.  Weights of 8 bits are left out: zeros.
+ */
 void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to);
 
 /* ... until they come from m, a blob with 8 bits, by this. */

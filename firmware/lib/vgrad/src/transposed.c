@@ -4,7 +4,7 @@
 #include "dot_rows.h"
 #include "train.h"
 
-enum { COLUMNS = 4 }; /* at once */
+enum { COLUMNS = VG_LEARNS_FAST ? 4 : 1 }; /* at once */
 
 #ifdef DOT_ROWS_PACKS
 /* While errors flow back there are no gradients yet.  In their place a gate of
@@ -12,7 +12,7 @@ enum { COLUMNS = 4 }; /* at once */
  * half as many. */
 static int has_packed(const vg_gate *g)
 {
-    return g->letter && g->rows >= 4 && vg_gate_columns(g) >= 8;
+    return g->letter && g->rows >= 4 && g->columns >= 8;
 }
 
 static uint32_t *cut_of(const vg_train *t, const vg_gate *g)
@@ -139,13 +139,13 @@ static uint32_t rows_of(const vg_train *t, const vg_gate *g, uint32_t n_gates,
 static VG_APART void any_columns(const dot_rows *r, const dot_rows *end,
                                  uint32_t j, uint32_t n, int32_t *dz)
 {
-    int64_t back[COLUMNS] = {0, 0, 0, 0};
+    int64_t back[COLUMNS] = {0};
 
     for (; r < end; r++) {
         int64_t sum[COLUMNS] = {0, 0, 0, 0};
         dot_rows_c(r, j, n, sum);
         for (uint32_t k = 0; k < n; k++)
-            back[k] += fx_to31(sum[k], r->shift);
+            back[k] += vg_to31(sum[k], r->shift);
     }
     for (uint32_t k = 0; k < n; k++)
         dz[k] = fx_sat31(dz[k] + back[k]);

@@ -5,7 +5,7 @@
 
 /* ---- one weight ----------------------------------------------------- */
 
-static int32_t moved(vg_updating *u, int32_t master, int64_t change)
+static VG_APART int32_t moved(vg_updating *u, int32_t master, int64_t change)
 {
     const int64_t sum = master + change;
 
@@ -82,7 +82,7 @@ static void update_row(vg_updating *u, const row_place *r,
 static void update_sgd(vg_updating *u, const vg_gate *g, const vg_span *s,
                        const vg_columns *columns)
 {
-    const uint32_t stride = vg_gate_stride(g), apart = vg_gate_columns(g);
+    const uint32_t stride = vg_gate_stride(g), apart = g->columns;
     row_place r = place_of(u->t, g, s, 0);
     uint32_t rows = g->rows, n = columns->count;
 
@@ -113,7 +113,8 @@ static void update_spans(vg_updating *u, const vg_gate *g, const vg_span *s,
 
     if (!columns.list)
         columns.count = last->end - vg_span_begin(g, s);
-    if (u->rate && u->is_sgd && vg_sgd_of(&u->sgd, u->rate, n)) {
+    if (VG_LEARNS_FAST && u->rate && u->is_sgd &&
+        vg_sgd_of(&u->sgd, u->rate, n)) {
         update_sgd(u, g, s, &columns);
         return;
     }
@@ -131,9 +132,9 @@ static const vg_span *last_alike(const vg_updating *u, const vg_gate *g,
 {
     const vg_span *const last = g->span + g->n_spans - 1;
 
-    while (s < last && s->reads != VG_READS_SYMBOL &&
-           s[1].reads != VG_READS_SYMBOL && s[1].part != VG_BIAS &&
-           s[1].exp == s->exp && vg_rate_of(u->t, g, s[1].part) == u->rate)
+    while (s < last && !vg_reads_symbol(s) && !vg_reads_symbol(s + 1) &&
+           s[1].part != VG_BIAS && s[1].exp == s->exp &&
+           vg_rate_of(u->t, g, s[1].part) == u->rate)
         s++;
     return s;
 }
@@ -160,7 +161,7 @@ static void update_gates(vg_updating *u, vg_gate *g, uint32_t n)
             vg_fall(u->t, g, n, VG_HI_FULL, VG_BIAS_FULL, UINT32_MAX);
 }
 
-void vg_update(vg_train *t)
+VG_ONCE void vg_update(vg_train *t)
 {
     vg_plan *p = vg_plan_of(t);
     vg_gate *g = vg_gates_of(t), *end = g + p->n_gates;
@@ -168,7 +169,7 @@ void vg_update(vg_train *t)
 
     u.t = t;
     u.clip = vg_clip(t);
-    u.is_sgd = vg_sgd_begin(&u);
+    u.is_sgd = VG_LEARNS_FAST && vg_sgd_begin(&u);
     for (uint32_t n; g < end; g += n) {
         n = vg_joined(g, end);
         update_gates(&u, g, n);
@@ -177,6 +178,6 @@ void vg_update(vg_train *t)
     if (!vg_on_symbols(t))
         return;
     vg_forget(t, p->fresh, p->fresh_mark, &p->now.n_fresh);
-    if (t->learn.method == VG_TBPTT)
+    if (vg_is_tbptt(t))
         vg_forget(t, p->seen, p->seen_mark, &p->now.n_seen);
 }

@@ -192,7 +192,7 @@ static uint32_t columns_of(const vg_layer *l, char reads)
 /* Which gates there are, with how many rows and columns each. */
 static void read_gates(const vg_walk *w, vg_layer *l, const vg_cell *cell)
 {
-    const uint32_t blocks = (uint32_t)l->n / l->block;
+    const uint32_t blocks = vg_blocks(l);
 
     l->n_r = l->n;
     if (l->fields & VG_FEEDBACK)

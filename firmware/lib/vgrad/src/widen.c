@@ -24,29 +24,30 @@ static uint32_t growth(const vg_map *m, uint32_t n)
     return weights_of(m, n) - (((rows + 3) & ~3u) - ((n + 3) & ~3u));
 }
 
-VG_ONCE uint64_t vg_widen_size(const vg_model *m, uint32_t sections)
+VG_ONCE uint64_t vg_widen_more(const vg_model *m, uint32_t *end)
 {
     vg_walk w = vg_walk_start(m);
     vg_layer l;
     vg_readout r;
-    uint64_t size = sections;
+    uint64_t more = 0;
 
     for (uint32_t k = 0; k < m->n_layers; k++) {
         (void)vg_walk_layer(&w, &l);
-        size += growth(l.gate, l.n_gates);
+        more += growth(l.gate, l.n_gates);
     }
     if (vg_has_readout(m)) {
         (void)vg_walk_readout(&w, m, &r);
-        size += growth(&r.map, 1);
+        more += growth(&r.map, 1);
     }
-    return size;
+    *end = w.at;
+    return more;
 }
 
 /* ---- the blob without its weights ----------------------------------- */
 
 static uint8_t *put(uint8_t *to, const uint8_t *from, uint32_t n)
 {
-    memmove(to, from, n);
+    memcpy(to, from, n);
     return to + n;
 }
 
@@ -82,7 +83,7 @@ VG_ONCE void vg_widen(const vg_model *m, uint32_t sections, uint8_t *to)
     vg_readout r;
 
     if (VG_BITS(w.bits) == 16) {
-        memmove(to, m->blob, sections);
+        vg_move_bytes(to, m->blob, sections);
         return;
     }
     to = put(to, m->blob, at);
@@ -118,11 +119,11 @@ static void widen_gate(vg_train *t, const vg_model *m, const vg_map *map,
         int32_t *bias = g->biases ? vg_ints(t, g->biases) + row : NULL;
         for (uint32_t j = 0; j < stride; j++) {
             const uint32_t at = row * stride + j;
-            vg_set_master(fx_to31((int64_t)*w++ * 65536, shift),
+            vg_set_master(vg_to31((int64_t)*w++ * 65536, shift),
                           vg_sigs(t, g->weights) + at, vg_sigs(t, g->lo) + at);
         }
         if (bias)
-            *bias = vg_master(fx_to31(*bias, shift));
+            *bias = vg_master(vg_to31(*bias, shift));
     }
 }
 
