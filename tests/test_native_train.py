@@ -11,6 +11,7 @@ from random_models import random_qmodel
 from pyvgrad.blob import pack, parse
 from pyvgrad.cells import Fields, Layer, Readout, Shape
 from pyvgrad.errors import BlobError
+from pyvgrad.intlearn import IntTrainer
 from pyvgrad.intmodel import IntModel
 from pyvgrad.learning import Learn
 from pyvgrad.model import init_params
@@ -369,3 +370,19 @@ def test_fields_of_1997_train_with_shortcuts():
         trainer.end()
         losses.append(total)
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_biases_that_reach_their_limit_make_their_gates_fall():
+    """Nothing but biases learns from x of zeros, while h stays near 0."""
+    shape = stack("rnn_tanh", (2, 3, 2), output="linear")
+    params = init_params(shape, np.random.default_rng(0), scale=0.01)
+    blob = pack(quantize(shape, params, weight_bits=16))
+    learn = Learn("tbptt", loss="mse", k2=2, rate_q24=1 << 22, clip_q16=1 << 16)
+    integers, host = IntTrainer(blob, learn), HostTrainer(blob, learn)
+    x, far = np.zeros((2, 2), np.int16), np.full((2, 2), 32767, np.int16)
+    for _ in range(40):
+        for trainer in (integers, host):
+            trainer.teach(x, far, np.ones(2, bool))
+            trainer.end()
+    assert host.counters.falls == integers.counters.falls > 3
+    assert host.blob() == integers.blob()
