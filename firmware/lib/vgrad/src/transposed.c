@@ -142,7 +142,7 @@ static VG_APART void any_columns(const dot_rows *r, const dot_rows *end,
     int64_t back[COLUMNS] = {0};
 
     for (; r < end; r++) {
-        int64_t sum[COLUMNS] = {0, 0, 0, 0};
+        int64_t sum[COLUMNS] = {0};
         dot_rows_c(r, j, n, sum);
         for (uint32_t k = 0; k < n; k++)
             back[k] += vg_to31(sum[k], r->shift);
