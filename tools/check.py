@@ -8,6 +8,7 @@ exit code is 0 only if none fails. --fix first lets the formatters write.
 
 import argparse
 import json
+import platform
 import subprocess
 import sys
 import tempfile
@@ -75,16 +76,32 @@ def machine_flags() -> dict[str, list[str]]:
     return flags
 
 
+def newlib() -> list[str]:
+    """Return clang's flags for the C library of arm gcc, none without it."""
+    gcc = which("arm-none-eabi-gcc", path=setup.environment()["PATH"])
+    if gcc is None:
+        return []
+    ask = [gcc, "-print-file-name=libc.a"]
+    found = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+    return ["-isystem", str(Path(found.strip()).parents[1] / "include")]
+
+
 def compilations() -> Iterator[Check]:
     """Yield one check per compiler and core."""
     sources = [str(path) for path in sorted(LIB.glob("src/*.c"))]
     for compiler in ("gcc", "clang"):
         yield Check(f"{compiler}, host", [compiler, *COMPILE], sources)
+    if platform.machine() in ("x86_64", "AMD64"):
+        vectors = ["gcc", "-mavx2", "-mbmi2", *COMPILE]
+        yield Check("gcc, host, AVX2", vectors, sources)
     flags = machine_flags()
+    clang = ["clang", "--target=arm-none-eabi", *newlib()]
     for core in CORES:
-        command = ["arm-none-eabi-gcc", "-mthumb", *flags.get(core, []), *COMPILE]
         files = sources if core in flags else []
-        yield Check(f"gcc, Cortex-{core.upper()}", command, files)
+        more = ["-mthumb", *flags.get(core, []), *COMPILE]
+        name = f"Cortex-{core.upper()}"
+        yield Check(f"gcc, {name}", ["arm-none-eabi-gcc", *more], files)
+        yield Check(f"clang, {name}", [*clang, *more], files)
 
 
 def checks() -> list[Check]:

@@ -47,9 +47,9 @@
 #define DOT_DSP_16_MASK "#7"
 #endif
 
-static VG_APART __attribute__((naked)) uint32_t
-dot_dsp_rows16(const dot_gates *g __attribute__((unused)),
-               int16_t *a __attribute__((unused)))
+static VG_NAKED uint32_t
+dot_dsp_rows16(VG_UNUSED(const dot_gates *, g),
+               VG_UNUSED(int16_t *, a))
 {
     __asm__ volatile(DOT_THUMB2_ENTER("1")
                      "lsrs r7, r7, #1\n\t"

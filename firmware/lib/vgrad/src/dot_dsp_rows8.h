@@ -31,9 +31,9 @@
     DOT_DSP_8_ROW("lr", "r10", "r11")
 /* A turn has up to four eights of 19 instructions, the first one what is left
  * over. */
-static VG_APART __attribute__((naked)) void
-dot_dsp_rows8(const dot_gates *g __attribute__((unused)),
-              int16_t *a __attribute__((unused)))
+static VG_NAKED void
+dot_dsp_rows8(VG_UNUSED(const dot_gates *, g),
+              VG_UNUSED(int16_t *, a))
 {
     __asm__ volatile(DOT_THUMB2_ENTER("0")
                      "str r4, [sp, #24]\n\t"

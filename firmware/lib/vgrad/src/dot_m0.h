@@ -151,8 +151,6 @@
 
 /* clang-format on */
 
-#define DOT_M0_IS(type, name) type name __attribute__((unused))
-
 static const int32_t dot_m0_none[4] = {0, 0, 0, 0};
 
 #endif

@@ -47,12 +47,12 @@
     DOT_M0_TWO16_OF("r2", "r10", "r11")
 
 /* The results of rows, an even number, from w on, up to a_end. */
-static __attribute__((naked, noinline)) void
-dot_m0_rows16(DOT_M0_IS(const int16_t *, w), DOT_M0_IS(const int16_t *, z),
-              DOT_M0_IS(const int16_t *, z_end),
-              DOT_M0_IS(const int32_t *, b), DOT_M0_IS(int16_t *, a),
-              DOT_M0_IS(const int16_t *, a_end), DOT_M0_IS(uint32_t, b_step),
-              DOT_M0_IS(int32_t, shift), DOT_M0_IS(uint32_t, stride))
+static VG_NAKED void
+dot_m0_rows16(VG_UNUSED(const int16_t *, w), VG_UNUSED(const int16_t *, z),
+              VG_UNUSED(const int16_t *, z_end),
+              VG_UNUSED(const int32_t *, b), VG_UNUSED(int16_t *, a),
+              VG_UNUSED(const int16_t *, a_end), VG_UNUSED(uint32_t, b_step),
+              VG_UNUSED(int32_t, shift), VG_UNUSED(uint32_t, stride))
 {
     __asm__ volatile(DOT_M0_BEGIN
                      DOT_M0_ROWS(DOT_M0_STRIDE16)
@@ -77,12 +77,12 @@ dot_m0_rows16(DOT_M0_IS(const int16_t *, w), DOT_M0_IS(const int16_t *, z),
     DOT_M0_ONE8("r4")                                                          \
     DOT_M0_ONE8("r3")
 
-static __attribute__((naked, noinline)) void
-dot_m0_rows8(DOT_M0_IS(const int8_t *, w), DOT_M0_IS(const int16_t *, z),
-             DOT_M0_IS(const int16_t *, z_end), DOT_M0_IS(const int32_t *, b),
-             DOT_M0_IS(int16_t *, a), DOT_M0_IS(const int16_t *, a_end),
-             DOT_M0_IS(uint32_t, b_step), DOT_M0_IS(const uint8_t *, exps),
-             DOT_M0_IS(int32_t, arg_exp), DOT_M0_IS(uint32_t, stride))
+static VG_NAKED void
+dot_m0_rows8(VG_UNUSED(const int8_t *, w), VG_UNUSED(const int16_t *, z),
+             VG_UNUSED(const int16_t *, z_end), VG_UNUSED(const int32_t *, b),
+             VG_UNUSED(int16_t *, a), VG_UNUSED(const int16_t *, a_end),
+             VG_UNUSED(uint32_t, b_step), VG_UNUSED(const uint8_t *, exps),
+             VG_UNUSED(int32_t, arg_exp), VG_UNUSED(uint32_t, stride))
 {
     __asm__ volatile(DOT_M0_BEGIN
                      DOT_M0_ROWS(DOT_M0_STRIDE8)

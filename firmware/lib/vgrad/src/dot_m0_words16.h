@@ -48,9 +48,10 @@
     "stmia r1!, {r2, r3}\n\t"
 
 /* sum[2] += what a group gives with z. */
-static __attribute__((naked, noinline)) void
-dot_m0_group16(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
-               DOT_M0_IS(const int32_t *, z_end), DOT_M0_IS(int64_t *, sum))
+static VG_NAKED void dot_m0_group16(VG_UNUSED(const uint32_t *, w),
+                                    VG_UNUSED(const int32_t *, z),
+                                    VG_UNUSED(const int32_t *, z_end),
+                                    VG_UNUSED(int64_t *, sum))
 {
     __asm__ volatile(DOT_M0_BEGIN DOT_M0_LOOP16 "ldr r1, [sp, #4]\n\t" /**/
                      DOT_M0_SUM16("r8", "r9") DOT_M0_ADD16             /**/
@@ -58,12 +59,12 @@ dot_m0_group16(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
 }
 
 /* The results of groups from w on, up to a_end. */
-static __attribute__((naked, noinline)) void
-dot_m0_groups16(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
-                DOT_M0_IS(const int32_t *, z_end),
-                DOT_M0_IS(const int32_t *, b), DOT_M0_IS(int16_t *, a),
-                DOT_M0_IS(const int16_t *, a_end), DOT_M0_IS(uint32_t, b_step),
-                DOT_M0_IS(int32_t, shift))
+static VG_NAKED void
+dot_m0_groups16(VG_UNUSED(const uint32_t *, w), VG_UNUSED(const int32_t *, z),
+                VG_UNUSED(const int32_t *, z_end),
+                VG_UNUSED(const int32_t *, b), VG_UNUSED(int16_t *, a),
+                VG_UNUSED(const int16_t *, a_end), VG_UNUSED(uint32_t, b_step),
+                VG_UNUSED(int32_t, shift))
 {
     __asm__ volatile(DOT_M0_BEGIN DOT_M0_LOOP16 DOT_M0_RESULTS16);
 }

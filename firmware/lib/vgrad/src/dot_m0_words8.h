@@ -64,9 +64,10 @@
     "stmia r1!, {r6, r7}\n\t"
 
 /* sum[4] += what a group gives with z. */
-static __attribute__((naked, noinline)) void
-dot_m0_group8(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
-              DOT_M0_IS(const int32_t *, z_end), DOT_M0_IS(int64_t *, sum))
+static VG_NAKED void dot_m0_group8(VG_UNUSED(const uint32_t *, w),
+                                   VG_UNUSED(const int32_t *, z),
+                                   VG_UNUSED(const int32_t *, z_end),
+                                   VG_UNUSED(int64_t *, sum))
 {
     __asm__ volatile(DOT_M0_BEGIN DOT_M0_LOOP8 "ldr r1, [sp, #4]\n\t" /**/
                      DOT_M0_SUM8("r2") DOT_M0_SUM8("r3") DOT_M0_SUM8("r4")
@@ -74,12 +75,12 @@ dot_m0_group8(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
 }
 
 /* The results of groups from w on, up to a_end. */
-static __attribute__((naked, noinline)) void
-dot_m0_groups8(DOT_M0_IS(const uint32_t *, w), DOT_M0_IS(const int32_t *, z),
-               DOT_M0_IS(const int32_t *, z_end), DOT_M0_IS(const int32_t *, b),
-               DOT_M0_IS(int16_t *, a), DOT_M0_IS(const int16_t *, a_end),
-               DOT_M0_IS(uint32_t, b_step), DOT_M0_IS(const uint8_t *, exps),
-               DOT_M0_IS(int32_t, arg_exp))
+static VG_NAKED void
+dot_m0_groups8(VG_UNUSED(const uint32_t *, w), VG_UNUSED(const int32_t *, z),
+               VG_UNUSED(const int32_t *, z_end), VG_UNUSED(const int32_t *, b),
+               VG_UNUSED(int16_t *, a), VG_UNUSED(const int16_t *, a_end),
+               VG_UNUSED(uint32_t, b_step), VG_UNUSED(const uint8_t *, exps),
+               VG_UNUSED(int32_t, arg_exp))
 {
     __asm__ volatile(DOT_M0_BEGIN DOT_M0_LOOP8 DOT_M0_RESULTS8(
         "4", "8",

@@ -29,9 +29,9 @@
                         DOT_MUL_FOUR(load, size) DOT_MUL_FOUR(load, size),     \
                         "cmp r0, r1\n\t")
 
-static VG_APART __attribute__((naked)) uint32_t
-dot_mul_rows16(const dot_gates *g __attribute__((unused)),
-               int16_t *a __attribute__((unused)))
+static VG_NAKED uint32_t
+dot_mul_rows16(VG_UNUSED(const dot_gates *, g),
+               VG_UNUSED(int16_t *, a))
 {
     __asm__ volatile(DOT_THUMB2_ENTER("1")
                      DOT_MUL_TWO_ROWS(DOT_THUMB2_SHIFT16, "ldrsh", "2")
@@ -40,9 +40,9 @@ dot_mul_rows16(const dot_gates *g __attribute__((unused)),
                      DOT_THUMB2_LEAVE(""));
 }
 
-static VG_APART __attribute__((naked)) void
-dot_mul_rows8(const dot_gates *g __attribute__((unused)),
-              int16_t *a __attribute__((unused)))
+static VG_NAKED void
+dot_mul_rows8(VG_UNUSED(const dot_gates *, g),
+              VG_UNUSED(int16_t *, a))
 {
     __asm__ volatile(DOT_THUMB2_ENTER("0")
                      "str r4, [sp, #24]\n\t"

@@ -46,12 +46,11 @@
     "ssat " low ", #16, " low "\n\t"                                           \
     "strh " low ", [r2], #2\n\t"
 
-#define DOT_MUL_IS(type, name) type name __attribute__((unused))
-
 /* sum[2] += what a group gives with z[n]; z_end: the end of z. */
-static __attribute__((naked, noinline)) void
-dot_mul_group16(DOT_MUL_IS(const uint32_t *, w), DOT_MUL_IS(const int32_t *, z),
-                DOT_MUL_IS(const int32_t *, z_end), DOT_MUL_IS(int64_t *, sum))
+static VG_NAKED void dot_mul_group16(VG_UNUSED(const uint32_t *, w),
+                                     VG_UNUSED(const int32_t *, z),
+                                     VG_UNUSED(const int32_t *, z_end),
+                                     VG_UNUSED(int64_t *, sum))
 {
     __asm__ volatile("push {r2-r11, lr}\n\t" DOT_MUL_START16
                      "2:\n\t" DOT_MUL_FOUR16 "ldr r2, [sp]\n\t"
@@ -59,9 +58,9 @@ dot_mul_group16(DOT_MUL_IS(const uint32_t *, w), DOT_MUL_IS(const int32_t *, z),
                      "bne.w 2b\n\t" DOT_MUL_APART16 "ldr r4, [sp, #4]\n\t"
                      "ldm r4, {r2, r3, r5, r6}\n\t"
                      "adds r2, r9\n\t"
-                     "adc r3, r10\n\t"
+                     "adc r3, r3, r10\n\t"
                      "adds r5, r11\n\t"
-                     "adc r6, r12\n\t"
+                     "adc r6, r6, r12\n\t"
                      "stm r4, {r2, r3, r5, r6}\n\t"
                      "add sp, #8\n\t"
                      "pop {r4-r11, pc}");
@@ -75,9 +74,9 @@ dot_mul_group16(DOT_MUL_IS(const uint32_t *, w), DOT_MUL_IS(const int32_t *, z),
  *     20 shift, 32 - shift                starts: the last ones are what is
  *     28 z's end                          left of whole turns
  */
-static __attribute__((naked, noinline)) void
-dot_mul_groups16(DOT_MUL_IS(const dot_map *, m), DOT_MUL_IS(int16_t *, a),
-                 DOT_MUL_IS(int32_t, shift))
+static VG_NAKED void dot_mul_groups16(VG_UNUSED(const dot_map *, m),
+                                      VG_UNUSED(int16_t *, a),
+                                      VG_UNUSED(int32_t, shift))
 {
     __asm__ volatile(
         "push {r4-r11, lr}\n\t"

@@ -43,9 +43,10 @@
     "strd r2, r3, [r7], #8\n\t"
 
 /* sum[4] += what a group gives with z. */
-static __attribute__((naked, noinline)) void
-dot_mul_group8(DOT_MUL_IS(const uint32_t *, w), DOT_MUL_IS(const int32_t *, z),
-               DOT_MUL_IS(const int32_t *, z_end), DOT_MUL_IS(int64_t *, sum))
+static VG_NAKED void dot_mul_group8(VG_UNUSED(const uint32_t *, w),
+                                    VG_UNUSED(const int32_t *, z),
+                                    VG_UNUSED(const int32_t *, z_end),
+                                    VG_UNUSED(int64_t *, sum))
 {
     __asm__ volatile("push {r3-r11, lr}\n\t"
                      "mov r12, r1\n\t"
@@ -82,8 +83,8 @@ dot_mul_group8(DOT_MUL_IS(const uint32_t *, w), DOT_MUL_IS(const int32_t *, z),
  *     20 a's end                          starts: it may be half a turn
  *
  * lr is the end of z. */
-static __attribute__((naked, noinline)) void
-dot_mul_groups8(DOT_MUL_IS(const dot_map *, m), DOT_MUL_IS(int16_t *, a))
+static VG_NAKED void dot_mul_groups8(VG_UNUSED(const dot_map *, m),
+                                     VG_UNUSED(int16_t *, a))
 {
     __asm__ volatile(
         "push {r4-r11, lr}\n\t"

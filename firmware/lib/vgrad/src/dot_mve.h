@@ -47,7 +47,6 @@ static inline void dot_mve_w8(const int8_t *w0, const int8_t *w1,
 /* sum[4] += W z, the four rows of n columns one after another: r0 z, r1-r4 the
  * rows; a load that widens takes no higher register. */
 #define DOT_MVE_SUMS(row_bytes, eight)                                         \
-    (void)z, (void)w, (void)n, (void)sum;                                      \
     __asm__ volatile(                                                          \
         "push {r3-r11, lr}\n\t"                                                \
         "ldrd r12, r5, [r3]\n\t"                                               \
@@ -69,16 +68,18 @@ static inline void dot_mve_w8(const int8_t *w0, const int8_t *w1,
                                           "strd r10, r11, [r3, #24]\n\t"       \
                                           "pop {r4-r11, pc}");
 
-static __attribute__((naked, noinline)) void dot_mve_sums16(const int16_t *z,
-                                                            const void *w,
-                                                            uint32_t n,
-                                                            int64_t *sum)
+static VG_NAKED
+    void dot_mve_sums16(VG_UNUSED(const int16_t *, z),
+                        VG_UNUSED(const void *, w), VG_UNUSED(uint32_t, n),
+                        VG_UNUSED(int64_t *, sum))
 {
     DOT_MVE_SUMS("lsl r4, r2, #1\n\t", DOT_MVE_16)
 }
 
-static __attribute__((naked, noinline)) void
-dot_mve_sums8(const int16_t *z, const void *w, uint32_t n, int64_t *sum)
+static VG_NAKED void dot_mve_sums8(VG_UNUSED(const int16_t *, z),
+                                   VG_UNUSED(const void *, w),
+                                   VG_UNUSED(uint32_t, n),
+                                   VG_UNUSED(int64_t *, sum))
 {
     DOT_MVE_SUMS("mov r4, r2\n\t", DOT_MVE_8)
 }

@@ -75,8 +75,8 @@ static inline uint32_t *dot_rows_pack(const int16_t *w, uint32_t rows,
  *
  * r0 is e, r1 w.  On the stack what the sums start from, where the inner loop does, the end of
  * e, e, out and its end, shift less ten. */
-static __attribute__((naked, noinline)) void
-dot_rows_dsp_gate(const dot_rows_halves *h __attribute__((unused)))
+static VG_NAKED void
+dot_rows_dsp_gate(VG_UNUSED(const dot_rows_halves *, h))
 {
     __asm__ volatile(
         "push {r4-r11, lr}\n\t"

@@ -49,14 +49,12 @@ enum { DOT_ROWS_PIECE = 64, DOT_ROWS_LOW = 10 };
     "adcs r4, r5\n\t"                                                          \
     "stmia r7!, {r2, r4}\n\t"
 
-#define DOT_ROWS_IS(type, name) type name __attribute__((unused))
-
 /* Adds to sum[2] those of two columns in a piece; e < end. */
-static __attribute__((naked, noinline)) void
-dot_rows_m0_piece(DOT_ROWS_IS(const int16_t *, w),
-                  DOT_ROWS_IS(const int32_t *, e),
-                  DOT_ROWS_IS(const int32_t *, end),
-                  DOT_ROWS_IS(uint32_t, step), DOT_ROWS_IS(int64_t *, sum))
+static VG_NAKED void dot_rows_m0_piece(VG_UNUSED(const int16_t *, w),
+                                       VG_UNUSED(const int32_t *, e),
+                                       VG_UNUSED(const int32_t *, end),
+                                       VG_UNUSED(uint32_t, step),
+                                       VG_UNUSED(int64_t *, sum))
 {
     __asm__ volatile(M0_ENTER "ldr r7, [sp, #36]\n\t"
                               "mov r12, r3\n\t"
@@ -143,7 +141,6 @@ static inline int dot_rows_m0(const dot_rows *r, const dot_rows *end,
     return 1;
 }
 
-#undef DOT_ROWS_IS
 #undef DOT_ROWS_ADD
 #undef DOT_ROWS_ROW
 

@@ -31,7 +31,7 @@
 #define DOT_ROWS_ROUND(low, high)                                              \
     "lsrs " low ", " low ", r0\n\t"                                            \
     "lsl " high ", " high ", r1\n\t"                                           \
-    "adc " high ", " low "\n\t"
+    "adc " high ", " high ", " low "\n\t"
 
 /* Where the high half of a sum is within +-2^(shift - 5), it is within +-2^27
  * when it is rounded. */
@@ -40,12 +40,11 @@ static inline int dot_rows_mul_fit(const dot_rows *r)
     return r->shift >= 5 && r->shift < 32;
 }
 
-#define DOT_ROWS_IS(type, name) type name __attribute__((unused))
-
 /* j: the first of four columns, in bytes. */
-static __attribute__((naked, noinline)) uint32_t dot_rows_mul_four(
-    DOT_ROWS_IS(const dot_rows *, r), DOT_ROWS_IS(const dot_rows *, end),
-    DOT_ROWS_IS(uint32_t, j), DOT_ROWS_IS(int32_t *, sum))
+static VG_NAKED uint32_t dot_rows_mul_four(VG_UNUSED(const dot_rows *, r),
+                                           VG_UNUSED(const dot_rows *, end),
+                                           VG_UNUSED(uint32_t, j),
+                                           VG_UNUSED(int32_t *, sum))
 {
     __asm__ volatile(
         "push {r0-r11, lr}\n"
@@ -117,7 +116,6 @@ static inline int dot_rows_mul(const dot_rows *r, const dot_rows *end,
     return dot_rows_mul_four(r, end, 2 * j, sum) != 0;
 }
 
-#undef DOT_ROWS_IS
 #undef DOT_ROWS_ROUND
 #undef DOT_ROWS_SIZE
 #undef DOT_ROWS_TWO

@@ -28,7 +28,7 @@ static inline void dot_squares_c(const int32_t *g, uint32_t n,
 
 #if !VG_LEARNS_FAST
 #define dot_squares dot_squares_c
-#elif defined(__thumb2__) && !defined(VG_PORTABLE)
+#elif defined(VG_THUMB2)
 #define DOT_SQUARES_FOUR                                                       \
     "ldrd %[a], %[b], [%[g]], #8\n\t"                                          \
     "smull %[c], %[d], %[a], %[a]\n\t"                                         \
@@ -60,7 +60,7 @@ static inline void dot_squares(const int32_t *g, uint32_t n, dot_square_sum *s)
 }
 
 #undef DOT_SQUARES_FOUR
-#elif defined(__ARM_ARCH_6M__) && !defined(VG_PORTABLE)
+#elif defined(VG_THUMB1)
 /* Of g[n], n > 0, with h = floor(g / 2^12), modulo 2^32. */
 typedef struct {
     uint32_t gg;     /* the sum of g^2 */
@@ -69,10 +69,9 @@ typedef struct {
 } dot_squares_part;
 
 /* A naked function, for the loop needs more registers than compilers give. */
-static VG_APART __attribute__((naked)) void
-dot_squares_m0(const int32_t *g __attribute__((unused)),
-               uint32_t n __attribute__((unused)),
-               dot_squares_part *p __attribute__((unused)))
+static VG_NAKED void dot_squares_m0(VG_UNUSED(const int32_t *, g),
+                                    VG_UNUSED(uint32_t, n),
+                                    VG_UNUSED(dot_squares_part *, p))
 {
     __asm__ volatile(".syntax unified\n\t"
                      "push {r2, r4-r7, lr}\n\t"

@@ -12,7 +12,7 @@
 enum { DOT_HALF = 12, DOT_PIECE = 16 };
 
 /* A source on the tape as a kernel takes pairs of them. */
-#ifdef __ARM_FEATURE_DSP
+#ifdef VG_DSP
 typedef int16_t dot_paired;
 #else
 typedef int32_t dot_paired;

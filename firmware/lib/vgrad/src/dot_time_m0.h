@@ -29,9 +29,9 @@ static inline void dot_time_m0_one(const int32_t *e, const int16_t *z,
     __asm__(".syntax unified\n\t"
             "0:\n\t" DOT_TIME_STEPS "cmp %[e], %[end]\n\t"
             "bne 0b\n\t"
-            : [e] "+l"(e), [z] "+l"(z), [all] "+r"(all), [high] "+r"(sum),
+            : [e] "+&l"(e), [z] "+&l"(z), [all] "+&h"(all), [high] "+&h"(sum),
               [a] "=&l"(a), [pair] "=&l"(pair), [w] "=&l"(w), [h] "=&l"(h)
-            : [end] "r"(e + n)
+            : [end] "h"(e + n)
             : "memory", "cc");
     *low = (int32_t)(all - (sum << DOT_HALF));
     *high = (int32_t)sum;

@@ -39,8 +39,8 @@ static inline void dot_time_pair(const int16_t *z, uint32_t apart,
  *     24 up to 88: e, cut
  *     88 where that begins, g, the end of g, exp - 12
  */
-static VG_APART __attribute__((naked)) void
-dot_time_pairs_dsp(const dot_row *r __attribute__((unused)))
+static VG_NAKED void
+dot_time_pairs_dsp(VG_UNUSED(const dot_row *, r))
 {
     __asm__ volatile(
         "push {r4-r11, lr}\n\t"

@@ -33,8 +33,8 @@ static inline void dot_time_pair(const int16_t *z, uint32_t apart,
 #define DOT_TIME_PAIRS_FOUR DOT_TIME_PAIRS_TWO DOT_TIME_PAIRS_TWO
 
 /* The columns but an odd last one, from r->paired; n and exp as there. */
-static VG_APART __attribute__((naked)) void
-dot_time_pairs_m0(const dot_row *r __attribute__((unused)))
+static VG_NAKED void
+dot_time_pairs_m0(VG_UNUSED(const dot_row *, r))
 {
     __asm__ volatile(
         DOT_TIME_M0_ROW("ldr r3, [r0]\n\t"

@@ -39,8 +39,8 @@ static inline void dot_time_pair(const int16_t *z, uint32_t apart,
 /* The columns but an odd last one, from r->paired; n is 4, 8, 12 or 16, exp 1
  * to 31.  On the stack what the sums start from, where the steps do; e, g, the
  * end of g, exp. */
-static VG_APART __attribute__((naked)) void
-dot_time_pairs_mul(const dot_row *r __attribute__((unused)))
+static VG_NAKED void
+dot_time_pairs_mul(VG_UNUSED(const dot_row *, r))
 {
     __asm__ volatile(
         "push {r4-r11, lr}\n\t"

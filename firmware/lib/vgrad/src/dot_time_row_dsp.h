@@ -56,8 +56,8 @@
     "asr lr, r4\n\t"
 
 /* n is even, 2 to 16, and a source lies at a word; exp is 12 or more. */
-static VG_APART __attribute__((naked)) void
-dot_time_row_dsp(const dot_row *r __attribute__((unused)))
+static VG_NAKED void
+dot_time_row_dsp(VG_UNUSED(const dot_row *, r))
 {
     __asm__ volatile(
         DOT_TIME_ROW_ENTER("104", DOT_TIME_DSP_CUT, "4096", "14", "11 * 4")

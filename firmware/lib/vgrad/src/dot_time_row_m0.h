@@ -95,8 +95,8 @@
     M0_LEAVE
 
 /* n is even, 2 to 16, and a source lies at a word; exp is 12 or more. */
-static VG_APART __attribute__((naked)) void
-dot_time_row_m0(const dot_row *r __attribute__((unused)))
+static VG_NAKED void
+dot_time_row_m0(VG_UNUSED(const dot_row *, r))
 {
     __asm__ volatile(
         DOT_TIME_M0_ROW("subs r4, r4, r2\n\t"

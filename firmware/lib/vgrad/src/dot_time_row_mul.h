@@ -35,8 +35,8 @@
     "orr lr, lr, r12\n\t"
 
 /* n is 1 to 16, exp 1 to 31. */
-static VG_APART __attribute__((naked)) void
-dot_time_row_mul(const dot_row *r __attribute__((unused)))
+static VG_NAKED void
+dot_time_row_mul(VG_UNUSED(const dot_row *, r))
 {
     __asm__ volatile(
         DOT_TIME_ROW_ENTER("40", "", "1", "20", "17 * 4")

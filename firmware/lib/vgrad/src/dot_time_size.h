@@ -16,7 +16,7 @@ static inline void dot_time_size_c(const int32_t *e, uint32_t n, uint32_t *size,
     }
 }
 
-#if defined(__thumb2__) && !defined(VG_PORTABLE)
+#ifdef VG_THUMB2
 #define DOT_TIME_SIZE_ONE(e)                                                   \
     "add %[sum], " e "\n\t"                                                    \
     "eor " e ", " e ", " e ", asr #31\n\t"                                     \

@@ -57,6 +57,19 @@
 #define VG_FAST 3
 #endif
 
+#if (VG_WEIGHTS) != 8 && (VG_WEIGHTS) != 16 && (VG_WEIGHTS) != 24
+#error "VG_WEIGHTS is 8, 16 or 24"
+#endif
+#if (VG_BLOCKS) != 1 && (VG_BLOCKS) != 3
+#error "VG_BLOCKS is 1 or 3"
+#endif
+#if (VG_LAYOUTS) < 1 || (VG_LAYOUTS) > 3
+#error "VG_LAYOUTS is 1, 2 or 3"
+#endif
+#if (VG_INPUTS) != 1 && (VG_INPUTS) != 3
+#error "VG_INPUTS is 1 or 3"
+#endif
+
 /* Constants where the argument is one: what stands behind a 0 is not linked. */
 #define VG_HAS_CELL(code) ((VG_CELLS) >> (code) & 1)
 #define VG_HAS_BLOCKS ((VG_BLOCKS) >> 1 & 1)

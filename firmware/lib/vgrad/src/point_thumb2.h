@@ -17,7 +17,7 @@
 
 /* As LUT_THUMB2_ROW and _UD of lut_thumb2.h; and r5 times the upper half of r12.
  */
-#ifdef __ARM_FEATURE_DSP
+#ifdef VG_DSP
 #define POINT_THUMB2_ROW(zero, half, bits_less_2)                              \
     "smlaw" half " r5, r5, r11, " zero "\n\t"
 #define POINT_THUMB2_UD                                                        \
@@ -55,13 +55,13 @@
 #define POINT_THUMB2_SIGMOID(to) POINT_THUMB2_CUBIC(to, "r9", "b", "9", "7")
 #define POINT_THUMB2_TANH(to) POINT_THUMB2_CUBIC(to, "r10", "t", "8", "6")
 
-static VG_APART __attribute__((naked)) uint32_t
-point_thumb2_units(int16_t *i __attribute__((unused)),
-                   uint32_t n __attribute__((unused)),
-                   int32_t *c __attribute__((unused)),
-                   int16_t *h __attribute__((unused)),
-                   const struct lut_seg *sigmoid __attribute__((unused)),
-                   const struct lut_seg *tanh __attribute__((unused)))
+static VG_NAKED uint32_t
+point_thumb2_units(VG_UNUSED(int16_t *, i),
+                   VG_UNUSED(uint32_t, n),
+                   VG_UNUSED(int32_t *, c),
+                   VG_UNUSED(int16_t *, h),
+                   VG_UNUSED(const struct lut_seg *, sigmoid),
+                   VG_UNUSED(const struct lut_seg *, tanh))
 {
     __asm__ volatile(
         "push {r4-r11, lr}\n\t"

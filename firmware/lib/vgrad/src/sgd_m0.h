@@ -64,13 +64,12 @@ typedef struct {
 #define SGD_M0_ONE(clip)                                                       \
     "ldr r4, [r3]\n\t" clip SGD_M0_SCALE("0", "4", "8") SGD_M0_MOVE
 
-#define SGD_M0_IS(type, name) type name __attribute__((unused))
-
 /* At least one weight. */
-static __attribute__((naked, noinline)) int32_t *
-sgd_m0_some(SGD_M0_IS(const sgd_m0_numbers *, s), SGD_M0_IS(vg_sig *, hi),
-            SGD_M0_IS(int16_t *, lo), SGD_M0_IS(int32_t *, g),
-            SGD_M0_IS(const int32_t *, end))
+static VG_NAKED int32_t *sgd_m0_some(VG_UNUSED(const sgd_m0_numbers *, s),
+                                     VG_UNUSED(vg_sig *, hi),
+                                     VG_UNUSED(int16_t *, lo),
+                                     VG_UNUSED(int32_t *, g),
+                                     VG_UNUSED(const int32_t *, end))
 {
     __asm__ volatile(M0_ENTER
                      "ldr r4, [sp, #36]\n\t"
@@ -118,7 +117,6 @@ static inline int32_t *sgd_m0(const vg_sgd *s, vg_sig *hi, int16_t *lo,
     return sgd_m0_some(&numbers, hi, lo, g, end);
 }
 
-#undef SGD_M0_IS
 #undef SGD_M0_ONE
 #undef SGD_M0_SCALE
 

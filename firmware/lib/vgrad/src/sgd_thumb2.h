@@ -11,7 +11,7 @@
 
 #include "sgd_c.h"
 
-#ifdef __ARM_FEATURE_DSP
+#ifdef VG_DSP
 #define SGD_TIMES(x, by) "smmulr " x ", " x ", " by "\n\t"
 #define SGD_STEP(sum, x, by) "smmlar " sum ", " x ", " by ", " sum "\n\t"
 
@@ -41,11 +41,11 @@
 #define SGD_TIMES(x, by)                                                       \
     "smull r10, " x ", " x ", " by "\n\t"                                      \
     "lsls r10, #1\n\t"                                                         \
-    "adc " x ", #0\n\t"
+    "adc " x ", " x ", #0\n\t"
 #define SGD_STEP(sum, x, by)                                                   \
     "smull r10, " x ", " x ", " by "\n\t"                                      \
     "lsls r10, #1\n\t"                                                         \
-    "adc " sum ", " x "\n\t"
+    "adc " sum ", " sum ", " x "\n\t"
 
 #define SGD_CONSTANTS "mov r11, #0\n\t"
 
@@ -89,13 +89,12 @@
                                               ", [r3], #8\n\t"                 \
                                               "cmp r3, r0\n\t"
 
-#define SGD_IS(type, name) type name __attribute__((unused))
-
 /* An even number of weights, not 0, hi and lo at a word. */
-static __attribute__((naked, noinline)) int32_t *
-sgd_thumb2_pairs(SGD_IS(const vg_sgd *, s), SGD_IS(vg_sig *, hi),
-                 SGD_IS(int16_t *, lo), SGD_IS(int32_t *, g),
-                 SGD_IS(const int32_t *, end))
+static VG_NAKED int32_t *sgd_thumb2_pairs(VG_UNUSED(const vg_sgd *, s),
+                                          VG_UNUSED(vg_sig *, hi),
+                                          VG_UNUSED(int16_t *, lo),
+                                          VG_UNUSED(int32_t *, g),
+                                          VG_UNUSED(const int32_t *, end))
 {
     __asm__ volatile(
         "push {r4-r11, lr}\n\t" SGD_CONSTANTS "ldrd r6, r7, [r0]\n\t"
@@ -123,7 +122,6 @@ static inline int32_t *sgd_thumb2(const vg_sgd *s, vg_sig *hi, int16_t *lo,
     return sgd_thumb2_pairs(s, hi, lo, g, g + 2 * pairs);
 }
 
-#undef SGD_IS
 #undef SGD_TWO
 #undef SGD_CLIP
 #undef SGD_LEFT
