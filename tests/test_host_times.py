@@ -92,6 +92,28 @@ def test_times_are_given_of_every_way_and_in_pairs(method):
     assert min(found["ns"].values()) > 0
 
 
+def test_ratios_and_the_overhead_are_medians_of_the_rounds(monkeypatch):
+    """The ratio of the medians is 13 / 6 and their difference 7; both are others."""
+    blob = bench_blob("lstm", 2, 2, 8)
+    names = [way.name for way in running_ways(blob, parse(blob))]
+    core, batch, rest = [3.0, 12.0, 6.0], [30.0, 13.0, 7.0], range(2, len(names))
+    took = np.transpose([core, batch, *(np.multiply(core, k) for k in rest)])
+    turns = iter([(k, way) for k in range(3) for way in names[:: -1 if k % 2 else 1]])
+
+    def once(way):
+        k, name = next(turns)
+        assert way.name == name
+        return took[k, names.index(name)]
+
+    monkeypatch.setattr("pyvgrad.host_times._once", once)
+    found = host_times(blob, rounds=3)
+    medians, ratios = [6.0, 13.0, *(6.0 * k for k in rest)], [1.0, 1.167, *rest]
+    assert found["ns"] == dict(zip(names, medians, strict=True))
+    assert found["ratios"] == dict(zip(names, ratios, strict=True))
+    assert found["overhead_ns"] == 1.0
+    assert next(turns, None) is None
+
+
 def test_a_model_of_whole_sequences_has_no_steps_to_time():
     blob = pack(random_qmodel(np.random.default_rng(1), whole=True))
     with pytest.raises(ValueError, match="whole sequences"):
