@@ -117,6 +117,7 @@ def run(folder: Path, *, full: bool, says: Callable[[str, int, int], None]) -> L
 
     Not ``full``: only the places that a test holds.
     """
+    make_folder(folder)
     places = list(dict.fromkeys([*every(), *held()] if full else held()))
     rows = []
     for k, place in enumerate(places):
@@ -124,7 +125,6 @@ def run(folder: Path, *, full: bool, says: Callable[[str, int, int], None]) -> L
         rows.append(count(place))
     says("instructions", len(places), len(places))
     figures = {"compiler": compiler_version(), "rows": rows}
-    make_folder(folder)
     files = [folder / "instructions.md", folder / FIGURES]
     for file, text in zip(files, (page(figures), _json(figures)), strict=True):
         write_bytes(file, text.encode())

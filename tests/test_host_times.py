@@ -171,13 +171,39 @@ def test_the_lab_writes_a_page_of_every_way(pyvgrad, tmp_path):
     assert code == 0, said
     found = json.loads(out)
     assert found["files"] == ["here/host.md", "here/host.json"]
-    assert [row["does"] for row in found["rows"]] == ["run", "tbptt"]
+    asked = ["does", "cell", "weight_bits"]
+    assert [[row[k] for k in asked] for row in found["rows"]] == [
+        *(["run", cell, bits] for cell in ("lstm", "gru") for bits in (16, 8)),
+        *(["tbptt", cell, 16] for cell in ("lstm", "gru")),
+    ]
     figures = json.loads((tmp_path / "here/host.json").read_text())
     assert figures["rows"] == found["rows"]
+    assert figures["command"] == "pyvgrad lab host"
+    assert figures["versions"].get("compiler", "") == plain_c.compiler()
+    assert figures["versions"].get("processor") != ""
     page = (tmp_path / "here/host.md").read_text()
+    assert page.count("\n## ") == len(found["rows"])
+    assert "host: 6/6" in said
     for row in found["rows"]:
         for way, ns in row["ns"].items():
             assert f" | {ns:,.0f} ({row['ratios'][way]:.2f}) |" in page, way
+
+
+@pytest.mark.parametrize("lab", ["host", "instructions", "cliff", "underflow"])
+def test_a_lab_asks_for_its_folder_before_it_measures(pyvgrad, monkeypatch, lab):
+    def never(*_, **__):
+        raise AssertionError("measured")
+
+    for name in (
+        "host_page.host_row",
+        "instructions.count",
+        "results_cliff.surface",
+        "underflow_page.measure",
+    ):
+        monkeypatch.setattr(f"pyvgrad.{name}", never)
+    code, _, said = pyvgrad("lab", lab, "-o", "m.vg")
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert "m.vg" in said
 
 
 def test_the_recorded_page_is_made_of_the_recorded_figures():
