@@ -51,8 +51,8 @@ def bench(
     the 16th part of a sequence of 16: forward, backward and the updates, by SGD with
     clipping; so it is, forward alone, where a layer is reversed.  --cell all leaves out
     the cells that the method does not teach, and says so.  Loads are registers
-    loaded from memory, which one instruction may do for many.  Instructions are not
-    cycles.
+    loaded from memory, which one instruction may do for many; code is the bytes of the
+    functions that ran.  Instructions are not cycles.
 
     On the host a step is timed in many ways, in nanoseconds: the core alone, a batch
     from Python, one step a call (of learning, a sequence), and the same model in plain
@@ -146,6 +146,7 @@ COUNTED = {
     "instructions_per_step": "a step",
     "per_mac": "a MAC",
     "loads_per_mac": "loads a MAC",
+    "code_bytes": "code",
     "stack_bytes": "stack",
 }
 HOST = {key: COUNTED[key] for key in list(COUNTED)[:7]}

@@ -142,14 +142,17 @@ def count_training(
 def _together(calls: Sequence[Call]) -> Call:
     """Calls as one, their results added up."""
     functions: Counter[str] = Counter()
+    code: dict[int, int] = {}
     for call in calls:
         functions.update(call.functions)
+        code |= call.code
     return Call(
         sum(_checked(call) for call in calls),
         functions.total(),
         sum(call.loads for call in calls),
         max(call.stack for call in calls),
         dict(functions),
+        code,
     )
 
 
@@ -260,6 +263,7 @@ def bench_row(
         "instructions_per_step": count,
         "per_mac": round(count / model.macs, 3),
         "loads_per_mac": round(call.loads / steps / model.macs, 3),
+        "code_bytes": sum(call.code.values()),
         "stack_bytes": call.stack,
         **({"functions": functions} if profile else {}),
     }

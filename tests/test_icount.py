@@ -52,6 +52,7 @@ callee:
     it eq
     addeq r0, r0, #1
     bx lr
+    .size callee, . - callee
     .type caller, %function
 caller:
     push {r4, lr}
@@ -59,6 +60,7 @@ caller:
     bl callee
     sdiv r0, r0, r0
     pop {r4, pc}
+    .size caller, . - caller
     .type forever, %function
 forever:
     b forever
@@ -93,6 +95,10 @@ def test_long_instructions_and_a_block_of_it_counted_by_hand(counted):
     assert (call.result, call.instructions, call.stack) == (1, 5 + 4, 8)
     assert call.loads == 2
     assert call.functions == {"caller": 5, "callee": 4}
+    code = {
+        counted.symbols[name] & ~1: n for name, n in (("caller", 16), ("callee", 8))
+    }
+    assert call.code == code
 
 
 @pytest.mark.parametrize(("core", "machine"), [("m3", "an385"), ("m4", "an386")])
@@ -132,7 +138,7 @@ def test_a_fault_is_a_device_error_that_names_the_function(counted):
 
 
 def test_a_function_that_does_not_return_is_a_device_error(counted, monkeypatch):
-    monkeypatch.setattr("pyvgrad.emulated._SECONDS", 0.2)
+    monkeypatch.setattr("pyvgrad.emulated_unicorn._SECONDS", 0.2)
     with pytest.raises(DeviceError, match="forever has not returned"):
         counted.call("forever")
 
@@ -301,6 +307,8 @@ def test_bench_counts_training(pyvgrad, tmp_path):
         [row] = json.loads(out)["rows"]
         call = bench_training(blob, "m4", method)
         assert (row["does"], row["stack_bytes"]) == (method, call.stack)
+        assert row["code_bytes"] == sum(call.code.values())
+        assert len(call.code) == len(call.functions)
         assert row["instructions_per_step"] == round(call.instructions / 16)
 
 
