@@ -10,10 +10,10 @@ import typer
 
 from pyvgrad import blob as blobs
 from pyvgrad.cells import CELLS
-from pyvgrad.cli_io import Json, answer, check_layout
+from pyvgrad.cli_io import Json, answer, check_layout, say
 from pyvgrad.emulated import CORES
 from pyvgrad.host_times import host_row
-from pyvgrad.icount import SIZES, bench_blob, bench_row
+from pyvgrad.icount import SIZES, bench_blob, bench_row, taught_by
 from pyvgrad.learning import METHODS
 from pyvgrad.progress import Reporter
 
@@ -49,9 +49,10 @@ def bench(
     The core is compiled by arm-none-eabi-gcc -O2 and runs seeded inputs; per_mac is by
     the products of a weight and a signal in a step forward.  With --train a step is
     the 16th part of a sequence of 16: forward, backward and the updates, by SGD with
-    clipping; so it is, forward alone, where a layer is reversed.  Loads are registers
-    loaded from memory, which one instruction may do for many.  Instructions are not
-    cycles.
+    clipping; so it is, forward alone, where a layer is reversed.  --cell all leaves out
+    the cells that the method does not teach, and says so.  Loads are registers
+    loaded from memory, which one instruction may do for many; code is the bytes of the
+    functions that ran.  Instructions are not cycles.
 
     On the host a step is timed in many ways, in nanoseconds: the core alone, a batch
     from Python, one step a call (of learning, a sequence), and the same model in plain
@@ -69,12 +70,15 @@ def bench(
         check_layout(layout)
         if train and layout != "rows":
             raise ValueError("learning takes the layout rows; leave --layout out")
-    cores = ["host"] if on == "host" else _listed("--on", on, CORES)
-    cells = _listed("--cell", cell or "lstm", tuple(CELLS))
+    cores = ["host"] if on == "host" else _listed("--on", on, CORES, ", or host alone")
+    cells = _listed("--cell", "lstm" if cell is None else cell, tuple(CELLS))
     models = [blobs.read(path)] if path is not None else list(_layers(cells))
     if layout is not None:
         models = [blobs.convert(blob, layout) for blob in models]
     learner = (method or "tbptt") if train else None
+    skipped: list[str] = []
+    if learner is not None:
+        models, skipped = _taught(models, learner, strict=cell != "all")
     rows: list[dict[str, Any]] = []
     with Reporter() as says:
         for k, blob in enumerate(models):
@@ -85,15 +89,42 @@ def bench(
                 else:
                     rows.append(bench_row(blob, core, learner, profile=profile))
             says.update("bench", (k + 1) * len(cores), len(models) * len(cores))
-    answer({"rows": rows}, as_json, _table(rows, HOST if on == "host" else COUNTED))
+    if skipped:
+        say(f"pyvgrad: {learner} does not teach {', '.join(skipped)}")
+    table = _table(rows, HOST if on == "host" else COUNTED)
+    answer({"rows": rows, "skipped": skipped}, as_json, table)
     return 0
 
 
-def _listed(option: str, asked: str, known: tuple[str, ...]) -> list[str]:
+def _taught(
+    blobs_of: list[bytes], method: str, *, strict: bool
+) -> tuple[list[bytes], list[str]]:
+    """Those that a method teaches, and the cells of the others.
+
+    ``strict``: ValueError if there are others.
+    """
+    taught, others = [], []
+    for blob in blobs_of:
+        model = blobs.parse(blob)
+        try:
+            taught_by(model, method)
+            taught.append(blob)
+        except ValueError:
+            if strict:
+                raise
+            others.append(model.layers[0].layer.cell)
+    return taught, list(dict.fromkeys(others))
+
+
+def _listed(
+    option: str, asked: str, known: tuple[str, ...], more: str = ""
+) -> list[str]:
     """Split a list with commas, each name once; ValueError for a name that is none."""
     names = list(dict.fromkeys(known if asked == "all" else asked.split(",")))
     if not all(name in known for name in names):
-        raise ValueError(f"{option} takes {', '.join(known)} or all, not {asked!r}")
+        raise ValueError(
+            f"{option} takes {', '.join(known)} or all{more}, not {asked!r}"
+        )
     return names
 
 
@@ -115,6 +146,7 @@ COUNTED = {
     "instructions_per_step": "a step",
     "per_mac": "a MAC",
     "loads_per_mac": "loads a MAC",
+    "code_bytes": "code",
     "stack_bytes": "stack",
 }
 HOST = {key: COUNTED[key] for key in list(COUNTED)[:7]}

@@ -14,7 +14,7 @@ from pyvgrad.errors import BlobError, DeviceError, RoomError
 from pyvgrad.intloss import check_layout
 from pyvgrad.learning import PARTS, Counters, Learn, Trainer
 from pyvgrad.link import RefusalError
-from pyvgrad.signals import narrowed, raw_signals
+from pyvgrad.signals import known_flags, narrowed, raw_signals
 
 _OVERHEAD = 23  # characters of a request beside the digits: id, verb, spaces, crc
 _PIECE = 512  # bytes of a blob in one answer
@@ -84,7 +84,7 @@ class DeviceTrainer(Trainer):
     ) -> int:
         """As in Trainer."""
         inputs = self._inputs(x)
-        flags = None if known is None else _flags(known, len(inputs))
+        flags = None if known is None else known_flags(known, len(inputs))
         targets = self._targets(target, len(inputs), flags)
         answers = self._board.ask_all(self._lines(inputs, targets, flags))
         return sum(map(int, answers))
@@ -206,14 +206,6 @@ def _has_rtrl97(blob: bytes) -> bool:
         return parse(blob).shape.rtrl97
     except BlobError:
         return False
-
-
-def _flags(known: ArrayLike, steps: int) -> NDArray[np.bool_]:
-    """False where a step has no target, (T,)."""
-    flags = np.asarray(known).astype(bool)
-    if flags.shape != (steps,):
-        raise ValueError(f"known is {flags.shape}, x has {steps} steps")
-    return flags
 
 
 def _words(signals: NDArray[np.int16]) -> str:

@@ -18,12 +18,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from pyvgrad.emulated_qemu import Qemu
+from pyvgrad.emulated_unicorn import Unicorn
 from pyvgrad.errors import DeviceError
 from pyvgrad.firmware import ARM, FIRMWARE, require
-from pyvgrad.thumb import Ran, tally
 
 LIB = FIRMWARE / "lib" / "vgrad"
 CORES = ("m0", "m3", "m4", "m7", "m33", "m55")
@@ -34,7 +34,6 @@ _MACHINES = {"m55": "mps3-an547"}  # of QEMU, for cores that unicorn does not kn
 _ROM_SIZE, _RAM_SIZE, _HEAP_SIZE = 0x0020_0000, 0x0040_0000, 0x0400_0000  # bytes
 _IMAGE = 0x1_0000  # from the ROM's begin
 _PAINTED = 0x1_0000  # bytes of the stack
-_SECONDS = 120
 _KEPT, _KEPT_SECONDS = 32, 3600  # images, and those used since, however many
 _PAINT = 0xA5
 
@@ -157,6 +156,8 @@ class Call:
 
     Loads are registers loaded from memory.  ``functions`` are the instructions by the
     function they stand in: what the compiler has put into another one is that one's.
+    ``code`` are the bytes of these functions by their addresses, as two of one file
+    each may have the same name.
     """
 
     result: int
@@ -164,78 +165,15 @@ class Call:
     loads: int
     stack: int
     functions: dict[str, int]
+    code: dict[int, int]
 
 
-def _unicorn() -> Any:
-    try:
-        import unicorn
-    except ImportError:
-        raise DeviceError(
-            "counting instructions needs unicorn: pip install pyvgrad[bench]"
-        ) from None
-    return unicorn
+class Function(NamedTuple):
+    """A function of an image; 0 bytes of a piece of assembly that states none."""
 
-
-class _Unicorn:
-    """An image on a core in unicorn, as emulated_qemu.Qemu has it in QEMU."""
-
-    def __init__(
-        self, core: str, places: Places, segments: list[tuple[int, bytes]]
-    ) -> None:
-        unicorn = _unicorn()
-        from unicorn import arm_const
-
-        self._registers = arm_const
-        self._fault = unicorn.UcError
-        self._stop = places.stop
-        self._uc = uc = unicorn.Uc(
-            unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
-        )
-        uc.ctl_set_cpu_model(getattr(arm_const, f"UC_CPU_ARM_CORTEX_{core.upper()}"))
-        uc.mem_map(places.rom, _ROM_SIZE)
-        uc.mem_map(places.ram, _RAM_SIZE)
-        uc.mem_map(places.heap, _HEAP_SIZE)
-        for address, data in segments:
-            uc.mem_write(address, data)
-        self._runs: Counter[tuple[int, int]] = Counter()  # of blocks: address, bytes
-        uc.hook_add(unicorn.UC_HOOK_BLOCK, self._block)  # before the first start
-
-    def _block(self, _: Any, address: int, size: int, __: object) -> None:
-        self._runs[address, size] += 1
-
-    def write(self, address: int, data: bytes) -> None:
-        """Overwrite memory."""
-        self._uc.mem_write(address, data)
-
-    def read(self, address: int, size: int) -> bytes:
-        """Bytes of memory."""
-        return bytes(self._uc.mem_read(address, size))
-
-    def call(
-        self, address: int, arguments: list[int], top: int
-    ) -> tuple[int, list[Ran]]:
-        """Call a function with up to four registers, the stack's top given: r0, blocks.
-
-        DeviceError where it does not return.
-        """
-        uc, names = self._uc, self._registers
-        for k, value in enumerate(arguments):
-            uc.reg_write(getattr(names, f"UC_ARM_REG_R{k}"), value)
-        uc.reg_write(names.UC_ARM_REG_SP, top)
-        uc.reg_write(names.UC_ARM_REG_LR, self._stop | 1)
-        self._runs.clear()
-        try:
-            uc.emu_start(address | 1, self._stop, timeout=int(_SECONDS * 1e6))
-        except self._fault as fault:
-            at = uc.reg_read(names.UC_ARM_REG_PC)
-            raise DeviceError(f"stopped at {at:#x}: {fault}") from None
-        if uc.reg_read(names.UC_ARM_REG_PC) & ~1 != self._stop:
-            raise DeviceError(f"has not returned in {_SECONDS} s")
-        ran = [
-            Ran(at, runs, tally(self.read(at, size)))
-            for (at, size), runs in self._runs.items()
-        ]
-        return int(uc.reg_read(names.UC_ARM_REG_R0)), ran
+    address: int
+    name: str
+    size: int
 
 
 class Emulator:
@@ -249,9 +187,14 @@ class Emulator:
         places = places_of(core)
         machine = machine or _MACHINES.get(core)
         segments = _segments(image.read_bytes())
-        self._core: _Unicorn | Qemu
+        self._core: Unicorn | Qemu
         if machine is None:
-            self._core = _Unicorn(core, places, segments)
+            memory = {
+                places.rom: _ROM_SIZE,
+                places.ram: _RAM_SIZE,
+                places.heap: _HEAP_SIZE,
+            }
+            self._core = Unicorn(core, memory, segments, places.stop)
         else:
             self._core = Qemu(machine, image, segments, places.stop)
         self.symbols, self._functions = _symbols(image)
@@ -293,22 +236,24 @@ class Emulator:
         untouched = self.read(self._stack - _PAINTED, _PAINTED - (self._stack - top))
         unused = len(untouched) - len(untouched.lstrip(bytes([_PAINT])))
         functions: Counter[str] = Counter()
+        code: dict[int, int] = {}
         for block in ran:
-            functions[self._function(block.address)] += (
-                block.runs * block.each.instructions
-            )
+            of = self._function(block.address)
+            functions[of.name] += block.runs * block.each.instructions
+            code[of.address] = of.size
         return Call(
             result - (result >> 31 << 32),
             functions.total(),
             sum(block.runs * block.each.loads for block in ran),
             len(untouched) - unused,
             dict(functions),
+            code,
         )
 
-    def _function(self, address: int) -> str:
-        """The name of the function that code stands in."""
-        at = bisect.bisect_right(self._functions, (address, "\uffff")) - 1
-        return self._functions[at][1]
+    def _function(self, address: int) -> Function:
+        """The function that code stands in."""
+        at = bisect.bisect_right(self._functions, address, key=lambda f: f.address)
+        return self._functions[at - 1]
 
 
 def _segments(elf: bytes) -> list[tuple[int, bytes]]:
@@ -325,9 +270,13 @@ def _segments(elf: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def _symbols(image: Path) -> tuple[dict[str, int], list[tuple[int, str]]]:
+def _symbols(image: Path) -> tuple[dict[str, int], list[Function]]:
     """Addresses by name, and the functions in the order of theirs."""
-    lines = _run(ARM + "nm", "-n", str(image)).splitlines()
-    rows = [row for row in map(str.split, lines) if len(row) == 3]
-    functions = [(int(at, 16) & ~1, name) for at, kind, name in rows if kind in "Tt"]
-    return {name: int(at, 16) for at, _, name in rows}, sorted(functions)
+    lines = _run(ARM + "nm", "--format=posix", str(image)).splitlines()
+    rows = [row for row in map(str.split, lines) if len(row) > 2]
+    functions = [
+        Function(int(at, 16) & ~1, name, int(size[0], 16) if size else 0)
+        for name, kind, at, *size in rows
+        if kind in "Tt"
+    ]
+    return {name: int(at, 16) for name, _, at, *_ in rows}, sorted(functions)

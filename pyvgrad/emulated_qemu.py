@@ -126,14 +126,16 @@ class Qemu:
         ran = []
         for k in np.flatnonzero(runs):
             address, count, _ = map(int, self._blocks[k])
-            ran.append(Ran(address, int(runs[k]), tally(self._code(address), count)))
+            ran.append(
+                Ran(address, int(runs[k]), tally(self._code(address, 4 * count), count))
+            )
         return ran
 
-    def _code(self, address: int) -> bytes:
-        """Code of the image from an address on."""
+    def _code(self, address: int, size: int) -> bytes:
+        """Code of the image, so many bytes if there are."""
         for start, data in self._segments:
             if start <= address < start + len(data):
-                return data[address - start :]
+                return data[address - start :][:size]
         raise DeviceError(f"there is no code at {address:#x}")
 
     # ---- GDB's remote protocol ---------------------------------------------

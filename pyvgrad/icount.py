@@ -17,8 +17,10 @@ from pyvgrad.cells import Layer, Shape
 from pyvgrad.emulated import Call, Emulator, build
 from pyvgrad.errors import DeviceError
 from pyvgrad.executor import NO_STEP
+from pyvgrad.intloss import check_fit, check_layout
 from pyvgrad.learning import Learn
 from pyvgrad.model import init_params
+from pyvgrad.qmodel import QModel
 from pyvgrad.quantize import quantize
 from pyvgrad.signals import Signals
 
@@ -140,14 +142,17 @@ def count_training(
 def _together(calls: Sequence[Call]) -> Call:
     """Calls as one, their results added up."""
     functions: Counter[str] = Counter()
+    code: dict[int, int] = {}
     for call in calls:
         functions.update(call.functions)
+        code |= call.code
     return Call(
         sum(_checked(call) for call in calls),
         functions.total(),
         sum(call.loads for call in calls),
         max(call.stack for call in calls),
         dict(functions),
+        code,
     )
 
 
@@ -191,6 +196,14 @@ def bench_learn(shape: Shape, method: str) -> Learn:
     )
 
 
+def taught_by(model: QModel, method: str) -> Learn:
+    """``bench_learn`` of a model; ValueError for one that does not learn so."""
+    check_layout(model)
+    learn = bench_learn(model.shape, method)
+    check_fit(model.shape, learn)
+    return learn
+
+
 def bench_lessons(shape: Shape, n: int, seed: int = 0) -> tuple[Signals, Signals]:
     """Seeded sequences of SEQUENCE steps: x (n, T, n_in), a target at every step."""
     x = bench_inputs(shape.n_in, n * SEQUENCE, seed)
@@ -211,11 +224,12 @@ def bench_training(
     """Learning from a sequence of SEQUENCE steps, the second of two.
 
     SGD with clipping and a target at every step; tbptt looks back over the whole
-    sequence and updates at its end, rtrl97 updates at every step.
+    sequence and updates at its end, rtrl97 updates at every step.  ValueError for a
+    model that does not learn so.
     """
-    shape = parse(blob).shape
-    x, target = bench_lessons(shape, 2, seed)
-    learn = bench_learn(shape, method)
+    model = parse(blob)
+    learn = taught_by(model, method)
+    x, target = bench_lessons(model.shape, 2, seed)
     return count_training(blob, learn, x, target, core, flags)[0][-1]
 
 
@@ -249,6 +263,7 @@ def bench_row(
         "instructions_per_step": count,
         "per_mac": round(count / model.macs, 3),
         "loads_per_mac": round(call.loads / steps / model.macs, 3),
+        "code_bytes": sum(call.code.values()),
         "stack_bytes": call.stack,
         **({"functions": functions} if profile else {}),
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,6 +118,7 @@ def run(folder: Path, *, full: bool, says: Callable[[str, int, int], None]) -> L
 
     Not ``full``: only the places that a test holds.
     """
+    make_folder(folder)
     places = list(dict.fromkeys([*every(), *held()] if full else held()))
     rows = []
     for k, place in enumerate(places):
@@ -124,7 +126,6 @@ def run(folder: Path, *, full: bool, says: Callable[[str, int, int], None]) -> L
         rows.append(count(place))
     says("instructions", len(places), len(places))
     figures = {"compiler": compiler_version(), "rows": rows}
-    make_folder(folder)
     files = [folder / "instructions.md", folder / FIGURES]
     for file, text in zip(files, (page(figures), _json(figures)), strict=True):
         write_bytes(file, text.encode())
@@ -182,7 +183,7 @@ def page(figures: dict[str, Any]) -> str:
         ("Every cell, learning by TBPTT, a step's share", "tbptt", 16),
     ):
         lines += ["", f"## {title}", "", *_by_cell(rows, does, bits)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_code(rows)]) + "\n"
 
 
 Rows = dict[Place, dict[str, Any]]
@@ -237,12 +238,7 @@ def _learning_beside_peers(rows: Rows) -> list[str]:
 
 def _by_cell(rows: Rows, does: str, bits: int) -> list[str]:
     found = [p for p in rows if (p.does, p.weight_bits) == (does, bits)]
-    ways = [
-        (core, layout)
-        for core in CORES
-        for layout in LAYOUTS
-        if any((p.on, p.layout) == (core, layout) for p in found)
-    ]
+    ways = _ways(found)
     layers = dict.fromkeys((p.cell, p.n_in, p.n) for p in found)
     cells = []
     for cell, n_in, n in layers:
@@ -260,6 +256,44 @@ def _by_cell(rows: Rows, does: str, bits: int) -> list[str]:
         "",
         *table(["cell", "n_in x n", *(_way(*way) for way in ways)], cells),
     ]
+
+
+def _code(rows: Rows) -> list[str]:
+    """The code of a step; nothing where no row says it."""
+    size = (*_MIDDLE, 16)
+    found = {
+        p: f"{row['code_bytes']:,}"
+        for p, row in rows.items()
+        if (p.n_in, p.n, p.weight_bits) == size and "code_bytes" in row
+    }
+    ways = _ways(found)
+    cells = [
+        [
+            *(does, cell),
+            *(
+                found.get(Place(core, does, cell, *size, way), "-")
+                for core, way in ways
+            ),
+        ]
+        for does, cell in dict.fromkeys((p.does, p.cell) for p in found)
+    ]
+    if not found:
+        return []
+    return [
+        "",
+        "## Code that a step runs",
+        "",
+        f"Bytes of the functions that ran, those of libc and libgcc included, without "
+        f"constant tables: layers of {size[0]} x {size[1]}, int16 weights.",
+        "",
+        *table(["does", "cell", *(_way(*way) for way in ways)], cells),
+    ]
+
+
+def _ways(places: Iterable[Place]) -> list[tuple[str, str]]:
+    """The cores and layouts that there are."""
+    found = {(p.on, p.layout) for p in places}
+    return [way for way in product(CORES, LAYOUTS) if way in found]
 
 
 def _way(core: str, layout: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pyvgrad.blob import pack, parse
 from pyvgrad.fixed import ERROR_LIMIT, ONE_Q14, rs, rs_sat31
@@ -22,7 +22,7 @@ from pyvgrad.intmodel import IntModel
 from pyvgrad.intupdate import Updated, update
 from pyvgrad.learning import PARTS, READOUT_BIT, Counters, Learn, Trainer
 from pyvgrad.qmodel import Ints, QModel
-from pyvgrad.signals import narrowed, raw_signals
+from pyvgrad.signals import known_flags, narrowed, raw_signals
 from pyvgrad.state import State
 
 _TUNED = ("frozen", "rate_q24", "decay_q14", "clip_q16", "epsilon_q24", "seed")
@@ -111,9 +111,7 @@ class IntTrainer(Trainer):
     ) -> int:
         """As in Trainer."""
         xs = self._inputs(x)
-        has = np.ones(len(xs), bool) if known is None else np.asarray(known, bool)
-        if has.shape != (len(xs),):
-            raise ValueError(f"known has shape {has.shape}, x {len(xs)} steps")
+        has = known_flags([True] * len(xs) if known is None else known, len(xs))
         targets = self._targets_of(target, has)
         return sum(
             self._step(xs[t], targets[t] if has[t] else None) for t in range(len(xs))
@@ -132,7 +130,7 @@ class IntTrainer(Trainer):
         one_hot[np.arange(len(symbols)), symbols.astype(int)] = 1 << self.model.x_exp
         return one_hot
 
-    def _targets_of(self, target: ArrayLike, has: Ints) -> Ints:
+    def _targets_of(self, target: ArrayLike, has: NDArray[np.bool_]) -> Ints:
         """Targets (T, n_out), or (T, 1) of a softmax, checked where there are any."""
         n_out, output = self.model.shape.n_out, self.model.shape.output
         t = narrowed(target).astype(np.int64)

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from pyvgrad.errors import VgradError
 
 T = TypeVar("T")
+# of reading what is not as it was written
+_DAMAGED = ValueError, LookupError, TypeError, AttributeError, ArithmeticError
 
 
 @dataclass(frozen=True)
@@ -61,20 +63,32 @@ def known_row(name: str, rows: Iterable[str]) -> None:
 
 
 def saved_rows(whole: Any) -> dict[str, Any]:
-    """The rows of a lab's JSON."""
-    return dict(whole["rows"])
+    """The rows of a lab's JSON.  TypeError for a row that is none."""
+    rows = whole["rows"]
+    if not all(isinstance(row, dict) for row in rows.values()):
+        raise TypeError("a row is no object")
+    return dict(rows)
 
 
-def saved(path: Path, rows_of: Callable[[Any], dict[str, T]]) -> dict[str, T]:
+def saved(
+    path: Path,
+    rows_of: Callable[[Any], dict[str, T]],
+    tell: Callable[[dict[str, T]], object] | None = None,
+) -> dict[str, T]:
     """What ``rows_of`` finds in a lab's JSON file; nothing where there is no file.
 
-    VgradError for a file in which it finds no rows.
+    ``tell`` makes of rows what the lab will write of them, so that what cannot be told
+    is known before anything is trained.  VgradError for a file in which ``rows_of``
+    finds no rows, or rows that ``tell`` fails on.
     """
     if not path.exists():
         return {}
     try:
-        return rows_of(json.loads(path.read_text()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        rows = rows_of(json.loads(path.read_text()))
+        if tell is not None and rows:
+            tell(rows)
+        return rows
+    except _DAMAGED as error:
         raise VgradError(
             f"{path}: no results of this command ({error}); remove the file"
         ) from None

@@ -81,8 +81,14 @@ class Rows:
     def of(cls, x: NDArray[Any], lengths: ArrayLike | None = None) -> Rows:
         """Sequences x (N, T, n_in) or (N, T), up to their ends ``lengths`` (N,).
 
-        No copy of what is in one piece.  ValueError for an end beyond x.
+        No copy of what is in one piece.  ValueError for an x of another form and an
+        end beyond it.
         """
+        if x.ndim not in (2, 3):
+            raise ValueError(
+                f"x is {x.dtype} {x.shape}, not sequences (N, T) of symbols or "
+                "(N, T, n_in) of signals"
+            )
         n, longest = x.shape[:2]
         flat = np.ascontiguousarray(x).reshape(n * longest, *x.shape[2:])
         first = np.arange(n, dtype=np.uint32) * np.uint32(longest)
@@ -173,8 +179,10 @@ class Run:
         More ``threads`` share fresh sequences, the same bits; this run is one of them.
         ``out`` is where y shall be written, in one piece; rows that are in no sequence
         stay as they are.  ValueError for arrays of another shape or type, symbols
-        beyond n_in, and no step where one is needed.
+        beyond n_in, no step where one is needed, and no threads.
         """
+        if not isinstance(threads, int | np.integer) or threads < 1:
+            raise ValueError(f"threads is a whole number from 1 on, not {threads}")
         self._check(rows, every)
         n = len(rows.x) if every else len(rows.steps)
         y = np.zeros((n, self.model.n_out), np.int16) if out is None else out

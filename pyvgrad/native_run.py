@@ -38,7 +38,7 @@ class HostRunner:
 
     def y(self, x: NDArray[Any], *, last: bool = False) -> Signals:
         """Outputs (T, n_out) of all steps, or (n_out,) of the last; raw / 2^y_exp."""
-        y: Signals = self._ask(x[np.newaxis], None, False, last)[0]
+        y: Signals = self._ask(np.asarray(x)[np.newaxis], None, False, last)[0]
         return y
 
     def logits(
@@ -48,7 +48,8 @@ class HostRunner:
 
         Not ``fresh``: from the state that the call before with the same ``last`` left.
         """
-        y: Signals = self._ask(x[np.newaxis], None, True, last, fresh=fresh)[0]
+        x = np.asarray(x)[np.newaxis]
+        y: Signals = self._ask(x, None, True, last, fresh=fresh)[0]
         return y
 
     def batch(
@@ -67,6 +68,7 @@ class HostRunner:
         in one piece are not copied; ``threads`` share the sequences.  With ``out``, of
         that shape and in one piece, it is written there, and not behind the ends.
         """
+        x = np.asarray(x)
         return self._ask(x, lengths, logits, last, threads=threads, out=out)
 
     def many(

@@ -15,7 +15,7 @@ from pyvgrad.errors import BlobError
 from pyvgrad.intloss import check_fit, check_layout
 from pyvgrad.learning import PARTS, Counters, Learn, Trainer
 from pyvgrad.native_core import Core
-from pyvgrad.signals import narrowed, raw_signals
+from pyvgrad.signals import known_flags, narrowed, raw_signals
 
 _SOFTMAX, _E_ARG = 2, -1
 _COUNTED = [f.name for f in fields(Counters)]
@@ -96,7 +96,12 @@ class HostTrainer(Trainer):
     def prepared(
         self, x: ArrayLike, target: ArrayLike, known: ArrayLike | None = None
     ) -> Callable[[], int]:
-        """The call of ``batch``, to be made as often as wanted."""
+        """The call of ``batch``, to be made as often as wanted.
+
+        It reads x and target where they are, as they are by then, if they are in one
+        piece of the core's type (int16, and uint16 for symbols); of others, and of
+        known, it keeps a copy.
+        """
         x = np.asarray(x)
         if x.ndim != (2 if self.learn.symbols else 3):
             raise ValueError(f"x is {x.dtype} {x.shape}, not sequences of equal length")
@@ -113,8 +118,14 @@ class HostTrainer(Trainer):
         lessons = self._ffi.new("vg_lessons *", given | {"n": n, "steps": steps})
 
         def call(_kept: Any = given) -> int:
+            before = self._t.sequences
             changed = self._lib.vg_lessons_learn(self._t, lessons)
-            return self._in_range(changed, "only the sequences before it were learnt")
+            at = (self._t.sequences - before) % 2**32
+            return self._in_range(
+                changed,
+                "only the sequences before it were learnt",
+                f" of sequence {at}",
+            )
 
         return call
 
@@ -126,9 +137,7 @@ class HostTrainer(Trainer):
         steps = len(inputs)
         mask = ffi.NULL
         if known is not None:
-            flags = np.ascontiguousarray(known, np.uint8)
-            if flags.shape != (steps,):
-                raise ValueError(f"known is {flags.shape}, x has {steps} steps")
+            flags = known_flags(known, steps).view(np.uint8)
             mask = ffi.from_buffer("uint8_t[]", flags)
         given = {
             "target": ffi.from_buffer("vg_sig[]", self._targets(target, steps)),
@@ -140,11 +149,12 @@ class HostTrainer(Trainer):
             given["x"] = ffi.from_buffer("vg_sig[]", inputs)
         return given, steps
 
-    def _in_range(self, changed: int, taken: str) -> int:
+    def _in_range(self, changed: int, taken: str, where: str = "") -> int:
         """The number itself; ValueError if it is a vg_err."""
         if changed < 0:
             raise ValueError(
-                f"an input or a target is out of range ({self._core.text(changed)}): "
+                f"an input or a target{where} is out of range "
+                f"({self._core.text(changed)}): "
                 "symbols count from 0 to n_in - 1, classes to n_out - 1, and logistic "
                 f"targets lie in 0..16384; {taken}"
             )

@@ -122,7 +122,7 @@ def run_experiment(
     make_folder(folder)
     files = [folder / f"{experiment.name}.{end}" for end in ("md", "png", "json")]
     made_of = {"full": full, "data": experiment.source, "digest": experiment.digest}
-    known = read(files[2], made_of)
+    known = read(files[2], experiment, made_of)
     jobs = {name: jobs_of(experiment, name, plan, data, full=full) for name in chosen}
     every = [job for name in chosen for job in jobs[name]]
     store = folder / f"{experiment.name}.jsonl"
@@ -162,10 +162,11 @@ def command(name: str, full: bool, data: Path | None) -> str:
     return f"pyvgrad lab {name}{options}" + (" -o docs/results" if full else "")
 
 
-def read(path: Path, made_of: dict[str, Any]) -> dict[str, Any]:
+def read(path: Path, experiment: Experiment, made_of: dict[str, Any]) -> dict[str, Any]:
     """The rows of a JSON file, none where there is no such file."""
 
     def parts(whole: Any) -> dict[str, Any]:
+        page(experiment, whole)  # fails here rather than after the training
         return {k: whole[k] for k in made_of} | {"rows": saved_rows(whole)}
 
     found = saved(path, parts)

@@ -13,9 +13,10 @@ from pyvgrad.plots_lab import mean_curves, seed_curves
 
 Rows = dict[str, dict[str, Any]]
 
+PAPER_LIMIT = 5_000_000  # updates
 _PUBLISHED = (
     "The talk that the project starts from has the success rates as a picture without "
-    "numbers. From memory of the paper's text: within at most 5,000,000 updates "
+    f"numbers. From memory of the paper's text: within at most {PAPER_LIMIT:,} updates "
     "MSGD-CR succeeds in every run up to L = 200, MSGD and MSGD-C fail as L grows; and "
     "one model of the basic tanh start, trained by MSGD-CR on lengths from 50 to 200, "
     "is right in all five runs, and at any length up to 5,000."
@@ -55,6 +56,14 @@ def one_length(rows: Rows) -> Rows:
 
 def success_plot(rows: Rows) -> bytes:
     """The share of seeds that solved it, over L, a panel a start."""
+    curves = success_curves(rows)
+    return mean_curves(curves, "L", "share of the seeds that solved it", columns=3)
+
+
+def success_curves(
+    rows: Rows,
+) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    """L and the share of seeds that solved it, by start and method."""
     panels: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for row in one_length(rows).values():
         for method, f in rates(row).items():
@@ -62,19 +71,23 @@ def success_plot(rows: Rows) -> bytes:
             x, y = of.setdefault(method, ([], []))
             x.append(row["lengths"][0])
             y.append(f["solved"] / f["seeds"])
-    return mean_curves(panels, "L", "share of the seeds that solved it", columns=3)
+    return panels
 
 
 def loss_plot(rows: Rows) -> bytes:
     """Every seed's loss while it learns, a panel a row."""
-    panels = {
+    return seed_curves(loss_curves(rows), "thousand updates", "loss; ln 4 by chance")
+
+
+def loss_curves(rows: Rows) -> dict[str, dict[str, list[tuple[list[float], Any]]]]:
+    """Thousands of updates and the loss of every seed, by row and method."""
+    return {
         name: {
             method: [_curve(c) for c in of["curve"]]
             for method, of in row["methods"].items()
         }
         for name, row in (one_length(rows) | rows).items()
     }
-    return seed_curves(panels, "thousand updates", "loss; ln 4 by chance")
 
 
 def _curve(points: list[list[float]]) -> tuple[list[float], Any]:
@@ -108,9 +121,14 @@ def order_page(rows: Rows) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _limits(rows: Rows) -> str:
+def _limits(rows: Rows) -> list[int]:
+    """The limits of all trainings, the smallest first."""
     found = {of["limit"] for row in rows.values() for of in row["methods"].values()}
-    return " or ".join(f"{n:,}" for n in sorted(found))
+    return sorted(found)
+
+
+def _listed(limits: list[int]) -> str:
+    return " or ".join(f"{n:,}" for n in limits)
 
 
 def _setting(rows: Rows) -> list[str]:
@@ -131,26 +149,22 @@ def _setting(rows: Rows) -> list[str]:
 def _by_length(rows: Rows) -> list[str]:
     if not one_length(rows):
         return []
+    methods = sorted({m for row in one_length(rows).values() for m in row["methods"]})
+    head = ["start", "L", "updates, at most", *methods, "paper, MSGD-CR"]
     return [
-        *table(_head(rows), _cells(rows)),
+        *table(head, _cells(rows, methods)),
         "",
         "![share of the seeds that solved it, over L](temporal-order.png)",
         "",
     ]
 
 
-def _head(rows: Rows) -> list[str]:
-    found = {m for row in one_length(rows).values() for m in row["methods"]}
-    return ["start", "L", "updates, at most", *sorted(found), "paper, MSGD-CR"]
-
-
-def _cells(rows: Rows) -> list[list[str]]:
-    methods = _head(rows)[3:-1]
+def _cells(rows: Rows, methods: list[str]) -> list[list[str]]:
     return [
         [
             row["start"],
             str(row["lengths"][0]),
-            _limits({"": row}),
+            _listed(_limits({"": row})),
             *(_counted(rates(row).get(method)) for method in methods),
             _in_the_paper(row),
         ]
@@ -216,9 +230,11 @@ def _far_table(seeds: list[int], far: list[dict[str, float]]) -> list[str]:
 
 
 def _differs(rows: Rows) -> list[str]:
+    limits = _limits(rows)
     return [
-        f"What differs here: at most {_limits(rows)} updates, a twentieth of the "
-        "paper's and less, so that a row without a success says nothing about more "
+        f"What differs here: at most {_listed(limits)} updates, no more than "
+        f"{100 * limits[-1] / PAPER_LIMIT:g} % of the paper's, so that a row without a "
+        "success says nothing about more "
         "updates; shorter lengths beside the paper's, and what is not in the table was "
         "not run. Omega is the mean over the steps "
         "(those whose error has a norm above 1e-10) and sequences, as in the "

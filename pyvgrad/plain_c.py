@@ -44,6 +44,15 @@ def available() -> bool:
     return FOLDER.is_dir() and shutil.which("cc") is not None
 
 
+def compiler() -> str:
+    """What ``cc`` calls itself and its version; "" where there is none."""
+    if shutil.which("cc") is None:
+        return ""
+    command = ["cc", "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return said.partition("\n")[0]
+
+
 def _built(source: str, fast: bool) -> Any:
     """The library of a source.  DeviceError where it does not compile.
 

@@ -82,7 +82,7 @@ def run(
 
 def read(path: Path) -> dict[str, Any]:
     """The rows of real-data.json, none where there is no such file."""
-    return saved(path, saved_rows)
+    return saved(path, saved_rows, page)
 
 
 def met(row: dict[str, Any]) -> bool:

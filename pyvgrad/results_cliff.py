@@ -30,6 +30,7 @@ def run(folder: Path, *, full: bool) -> Lab:
 
     Not ``full``: a coarse surface and few descents.
     """
+    make_folder(folder)
     points = 121 if full else 31
     made = surface(np.linspace(*W, points), np.linspace(*B, points))
     starts = _starts(made_of=21 if full else 5)
@@ -51,7 +52,6 @@ def run(folder: Path, *, full: bool) -> Lab:
         "steepest": float(made.slope.max()),
         "median_slope": float(np.median(made.slope)),
     }
-    make_folder(folder)
     files = [folder / f"cliff.{end}" for end in ("md", "png", "json")]
     contents = page(figures).encode(), _plot(made, drawn), _json(figures, made, drawn)
     for file, data in zip(files, contents, strict=True):

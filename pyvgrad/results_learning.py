@@ -170,7 +170,7 @@ def run(
 
 def read(path: Path) -> dict[str, Any]:
     """The rows of learning.json, none where there is no such file."""
-    return saved(path, saved_rows)
+    return saved(path, saved_rows, learning_page)
 
 
 def _json(results: dict[str, Any]) -> bytes:

@@ -13,10 +13,12 @@ from pyvgrad import __version__
 from pyvgrad.files import make_folder, write_bytes
 from pyvgrad.lab import Lab, known_row, saved, saved_rows
 from pyvgrad.order_page import (
+    loss_curves,
     loss_plot,
     one_length,
     order_page,
     rates,
+    success_curves,
     success_plot,
 )
 from pyvgrad.params import STARTS
@@ -25,7 +27,7 @@ from pyvgrad.temporal_order import METHODS, TESTS, make_job, train_order
 
 FIRST_SEED = 10_000
 SEEDS, SHORT_SEEDS = 5, 1
-# updates; the paper's are 5,000,000
+# updates; the paper's are order_page.PAPER_LIMIT
 LIMIT, LONG_LIMIT, FAR_LIMIT, SHORT_LIMIT = 30_000, 200_000, 500_000, 2_000
 LENGTHS = (20, 50, 100, 150, 200, 250)
 FAR = (50, 100, 200, 300, 500, 1000, 2000, 5000)
@@ -160,7 +162,11 @@ def _command(name: str, method: str, *, full: bool, seeds: range) -> str:
 
 def read(path: Path) -> dict[str, Any]:
     """The rows of temporal-order.json, none where there is no such file."""
-    return saved(path, saved_rows)
+
+    def tell(rows: dict[str, Any]) -> object:
+        return _json(rows), order_page(rows), success_curves(rows), loss_curves(rows)
+
+    return saved(path, saved_rows, tell)
 
 
 def _json(rows: dict[str, Any]) -> bytes:

@@ -83,6 +83,20 @@ def narrowed(x: ArrayLike) -> Signals:
     return signals
 
 
+def known_flags(known: ArrayLike, steps: int) -> NDArray[np.bool_]:
+    """Which of T steps have a target, (T,): known is not 0.
+
+    ValueError for another shape and for what is neither bool nor integer.
+    """
+    a = np.asarray(known)
+    if a.shape != (steps,):
+        raise ValueError(f"known is {a.shape}, x has {steps} steps")
+    if steps and a.dtype.kind not in "biu":
+        raise ValueError(f"known is {a.dtype}, not bool: whether a step has a target")
+    flags: NDArray[np.bool_] = a != 0
+    return flags
+
+
 def _check_channels(model: QModel, shape: tuple[int, ...]) -> None:
     if shape[-1:] != (model.shape.n_in,):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -13,13 +14,17 @@ class Tally(NamedTuple):
 
 
 class Ran(NamedTuple):
-    """A piece of straight code, how often it ran, and what it does each time."""
+    """A piece of straight code, how often it ran, and what it does each time.
+
+    ``address`` is that of its first byte, without the bit that means Thumb.
+    """
 
     address: int
     runs: int
     each: Tally
 
 
+@lru_cache(1 << 14)  # a call runs the blocks of the one before
 def tally(code: bytes, most: int | None = None) -> Tally:
     """Count a piece of straight code, or its first instructions, each once."""
     at = instructions = loads = 0

@@ -42,11 +42,11 @@ def run(folder: Path, *, full: bool) -> Lab:
 
     Not ``full``: three nets, 100 steps.
     """
+    make_folder(folder)
     names, steps = (list(NET_MAKERS), STEPS) if full else (list(_SHORT), 100)
     measured = measure(names, steps)
     sizes = by_size(_SIZED, _SIZES, _SIZED_STEPS if full else 50)
     figures = as_dict(measured, sizes, steps)
-    make_folder(folder)
     files = [folder / f"underflow.{end}" for end in ("md", "png", "json")]
     contents = (page(figures, full=full).encode(), _plot(measured), _json(figures))
     for file, data in zip(files, contents, strict=True):

@@ -92,6 +92,28 @@ def test_times_are_given_of_every_way_and_in_pairs(method):
     assert min(found["ns"].values()) > 0
 
 
+def test_ratios_and_the_overhead_are_medians_of_the_rounds(monkeypatch):
+    """The ratio of the medians is 13 / 6 and their difference 7; both are others."""
+    blob = bench_blob("lstm", 2, 2, 8)
+    names = [way.name for way in running_ways(blob, parse(blob))]
+    core, batch, rest = [3.0, 12.0, 6.0], [30.0, 13.0, 7.0], range(2, len(names))
+    took = np.transpose([core, batch, *(np.multiply(core, k) for k in rest)])
+    turns = iter([(k, way) for k in range(3) for way in names[:: -1 if k % 2 else 1]])
+
+    def once(way):
+        k, name = next(turns)
+        assert way.name == name
+        return took[k, names.index(name)]
+
+    monkeypatch.setattr("pyvgrad.host_times._once", once)
+    found = host_times(blob, rounds=3)
+    medians, ratios = [6.0, 13.0, *(6.0 * k for k in rest)], [1.0, 1.167, *rest]
+    assert found["ns"] == dict(zip(names, medians, strict=True))
+    assert found["ratios"] == dict(zip(names, ratios, strict=True))
+    assert found["overhead_ns"] == 1.0
+    assert next(turns, None) is None
+
+
 def test_a_model_of_whole_sequences_has_no_steps_to_time():
     blob = pack(random_qmodel(np.random.default_rng(1), whole=True))
     with pytest.raises(ValueError, match="whole sequences"):
@@ -149,13 +171,39 @@ def test_the_lab_writes_a_page_of_every_way(pyvgrad, tmp_path):
     assert code == 0, said
     found = json.loads(out)
     assert found["files"] == ["here/host.md", "here/host.json"]
-    assert [row["does"] for row in found["rows"]] == ["run", "tbptt"]
+    asked = ["does", "cell", "weight_bits"]
+    assert [[row[k] for k in asked] for row in found["rows"]] == [
+        *(["run", cell, bits] for cell in ("lstm", "gru") for bits in (16, 8)),
+        *(["tbptt", cell, 16] for cell in ("lstm", "gru")),
+    ]
     figures = json.loads((tmp_path / "here/host.json").read_text())
     assert figures["rows"] == found["rows"]
+    assert figures["command"] == "pyvgrad lab host"
+    assert figures["versions"].get("compiler", "") == plain_c.compiler()
+    assert figures["versions"].get("processor") != ""
     page = (tmp_path / "here/host.md").read_text()
+    assert page.count("\n## ") == len(found["rows"])
+    assert "host: 6/6" in said
     for row in found["rows"]:
         for way, ns in row["ns"].items():
             assert f" | {ns:,.0f} ({row['ratios'][way]:.2f}) |" in page, way
+
+
+@pytest.mark.parametrize("lab", ["host", "instructions", "cliff", "underflow"])
+def test_a_lab_asks_for_its_folder_before_it_measures(pyvgrad, monkeypatch, lab):
+    def never(*_, **__):
+        raise AssertionError("measured")
+
+    for name in (
+        "host_page.host_row",
+        "instructions.count",
+        "results_cliff.surface",
+        "underflow_page.measure",
+    ):
+        monkeypatch.setattr(f"pyvgrad.{name}", never)
+    code, _, said = pyvgrad("lab", lab, "-o", "m.vg")
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert "m.vg" in said
 
 
 def test_the_recorded_page_is_made_of_the_recorded_figures():

@@ -12,7 +12,8 @@ from random_models import random_qmodel, random_signals
 from trainings import make, tame_model
 
 from pyvgrad import cli, emulated
-from pyvgrad.blob import pack
+from pyvgrad.blob import convert, pack
+from pyvgrad.cells import CELLS, RTRL97
 from pyvgrad.emulated import CORES, Emulator, build
 from pyvgrad.errors import DeviceError
 from pyvgrad.icount import (
@@ -51,6 +52,7 @@ callee:
     it eq
     addeq r0, r0, #1
     bx lr
+    .size callee, . - callee
     .type caller, %function
 caller:
     push {r4, lr}
@@ -58,6 +60,7 @@ caller:
     bl callee
     sdiv r0, r0, r0
     pop {r4, pc}
+    .size caller, . - caller
     .type forever, %function
 forever:
     b forever
@@ -92,6 +95,10 @@ def test_long_instructions_and_a_block_of_it_counted_by_hand(counted):
     assert (call.result, call.instructions, call.stack) == (1, 5 + 4, 8)
     assert call.loads == 2
     assert call.functions == {"caller": 5, "callee": 4}
+    code = {
+        counted.symbols[name] & ~1: n for name, n in (("caller", 16), ("callee", 8))
+    }
+    assert call.code == code
 
 
 @pytest.mark.parametrize(("core", "machine"), [("m3", "an385"), ("m4", "an386")])
@@ -131,7 +138,7 @@ def test_a_fault_is_a_device_error_that_names_the_function(counted):
 
 
 def test_a_function_that_does_not_return_is_a_device_error(counted, monkeypatch):
-    monkeypatch.setattr("pyvgrad.emulated._SECONDS", 0.2)
+    monkeypatch.setattr("pyvgrad.emulated_unicorn._SECONDS", 0.2)
     with pytest.raises(DeviceError, match="forever has not returned"):
         counted.call("forever")
 
@@ -300,6 +307,8 @@ def test_bench_counts_training(pyvgrad, tmp_path):
         [row] = json.loads(out)["rows"]
         call = bench_training(blob, "m4", method)
         assert (row["does"], row["stack_bytes"]) == (method, call.stack)
+        assert row["code_bytes"] == sum(call.code.values())
+        assert len(call.code) == len(call.functions)
         assert row["instructions_per_step"] == round(call.instructions / 16)
 
 
@@ -341,12 +350,34 @@ def test_bench_without_a_blob_counts_layers_of_three_sizes(pyvgrad):
     assert {(row["cell"], row["does"]) for row in rows} == {("rnn_relu", "run")}
 
 
+def test_bench_of_all_cells_leaves_out_what_the_method_does_not_teach(
+    pyvgrad, monkeypatch
+):
+    monkeypatch.setattr("pyvgrad.cli_bench.SIZES", ((1, 2),))
+    code, out, said = pyvgrad(
+        *["bench", "--cell", "all", "--train", "--method", "rtrl97", "--json"]
+    )
+    assert code == 0, said
+    found = json.loads(out)
+    assert {row["cell"] for row in found["rows"]} == set(RTRL97)
+    assert found["skipped"] == [cell for cell in CELLS if cell not in RTRL97]
+    assert f"rtrl97 does not teach {', '.join(found['skipped'])}" in said
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         ("bench m.vg --method tbptt", "--train"),
         ("bench m.vg --train --method bptt", "--train"),
-        ("bench m.vg --on m5", "--on takes m0, m3"),
+        ("bench m.vg --on m5", "--on takes m0, m3, m4, m7, m33, m55 or all, or host"),
+        ("bench m.vg --on host,m4", "or host alone, not 'host,m4'"),
+        ("bench --cell=", "--cell takes"),
+        ("bench words.vg --train", "pyvgrad convert M.vg --layout rows"),
+        ("bench --cell lstm,rnn_tanh --train --method rtrl97", "rtrl97 is for one"),
+        (
+            "bench --cell rnn_relu --train --method rtrl97 --on host",
+            "rtrl97 is for one",
+        ),
         ("bench m.vg --on host --profile", "give --on a core"),
         ("bench --cell gruu", "--cell takes"),
         ("bench m.vg --cell lstm", "not both"),
@@ -354,7 +385,9 @@ def test_bench_without_a_blob_counts_layers_of_three_sizes(pyvgrad):
     ],
 )
 def test_bench_refuses_in_one_sentence(pyvgrad, tmp_path, words, says):
-    (tmp_path / "m.vg").write_bytes(bench_blob("lstm", 2, 2, 16))
+    blob = bench_blob("lstm", 2, 2, 16)
+    (tmp_path / "m.vg").write_bytes(blob)
+    (tmp_path / "words.vg").write_bytes(convert(blob, "words"))
     code, _, said = pyvgrad(*words.split())
     assert (code, len(said.splitlines())) == (2, 1)
     assert says in said

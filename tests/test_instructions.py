@@ -69,6 +69,24 @@ def test_the_page_is_made_of_the_recorded_figures():
     )
 
 
+def test_code_is_told_of_the_rows_that_say_it():
+    figures = {"compiler": "1.2.3", "rows": RECORDED["rows"]}
+    rows = [{k: row[k] for k in row if k != "code_bytes"} for row in figures["rows"]]
+    plain = instructions.page(figures | {"rows": rows})
+    places = {("m4", "run"): 2696, ("m0", "run"): 2888, ("m4", "tbptt"): 15960}
+    for row in rows:
+        size = (row["cell"], row["n_in"], row["weight_bits"], row["layout"])
+        if size == ("lstm", 32, 16, "rows") and (row["on"], row["does"]) in places:
+            row["code_bytes"] = places[row["on"], row["does"]]
+    told = instructions.page(figures | {"rows": rows}).removeprefix(plain)
+    assert told.splitlines()[-4:] == [
+        "| does | cell | m0 | m4 |",
+        "| --- | --- | --- | --- |",
+        "| run | lstm | 2,888 | 2,696 |",
+        "| tbptt | lstm | - | 15,960 |",
+    ]
+
+
 @needs_recorded_compiler
 def test_the_command_counts_and_writes_the_page_and_its_figures(
     monkeypatch, tmp_path, capsys
@@ -84,6 +102,7 @@ def test_the_command_counts_and_writes_the_page_and_its_figures(
     assert end.value.code == 0
     assert written["rows"] == answer["rows"]
     assert [instructions.place_of(row) for row in answer["rows"]] == places
+    assert all(row["code_bytes"] > 1000 for row in answer["rows"])
     assert [place.layout for place in places] == ["rows", "words"] * 2
     page = (tmp_path / "instructions.md").read_text("utf-8")
     assert page == instructions.page(written)

@@ -140,7 +140,15 @@ def test_bad_input_is_one_sentence(pyvgrad, tmp_path, args, said):
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"rows": 3}', "{"])
+@pytest.mark.usefixtures("learnt")
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", '{"rows": 3}', "{", '{"rows": []}', '{"rows": {"reber": 5}}'),
+        '{"rows": {"reber": {}}}',
+        json.dumps({"rows": {"reber": row([100], [100]) | {"float": 5}}}),
+    ],
+)
 def test_damaged_results_are_refused_and_kept(pyvgrad, tmp_path, text):
     (tmp_path / "learning.json").write_text(text)
     code, _, err = pyvgrad("lab", "learning", "-o", ".", "--only", "lag-4")

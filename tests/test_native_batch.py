@@ -120,6 +120,24 @@ def test_a_batch_refuses_other_lengths(lengths, says):
         runner.batch(np.zeros((3, 4, 3), np.int16), lengths)
 
 
+@pytest.mark.parametrize(
+    ("x", "how", "says"),
+    [
+        ([[1, 2], [3, 4]], {}, r"x is int64 \(4,\), not uint16 symbols"),
+        (np.zeros(3, np.uint16), {}, r"x is uint16 \(3,\), not sequences"),
+        (np.zeros((1, 1, 1, 3), np.int16), {}, "not sequences"),
+        (np.float64(0), {}, "must have shape"),
+        (np.zeros((2, 2), np.uint16), {"threads": 0}, "from 1 on, not 0"),
+        (np.zeros((2, 2), np.uint16), {"threads": -1}, "from 1 on, not -1"),
+        (np.zeros((2, 2), np.uint16), {"threads": 1.5}, "from 1 on, not 1.5"),
+    ],
+)
+def test_a_batch_refuses_what_is_none(x, how, says):
+    model = random_qmodel(np.random.default_rng(2), n_in=3, scaling=False)
+    with pytest.raises(ValueError, match=says):
+        HostRunner(pack(model)).batch(x, **how)
+
+
 def test_a_batch_is_written_where_asked_and_nowhere_behind_the_ends():
     model = random_qmodel(np.random.default_rng(2), n_in=3)
     runner, x = HostRunner(pack(model)), padded(model, 1, [3, 1, 2])

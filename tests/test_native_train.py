@@ -100,13 +100,41 @@ def test_a_batch_is_each_sequence_to_its_end(learn, symbols, known):
     assert many.checkpoint() == single.checkpoint()
 
 
+@pytest.mark.parametrize("one", [256, -1, 2**40, True])
+def test_a_step_is_known_by_any_integer_but_0(one):
+    known, lessons = [one, 0, 0, one] + [0] * 5, strings(3)
+    found = taught(HostTrainer(REBER, TBPTT), lessons, known)
+    assert found == taught(HostTrainer(REBER, TBPTT), lessons, [k != 0 for k in known])
+    assert found != taught(HostTrainer(REBER, TBPTT), lessons, [0] * 9)
+    many = HostTrainer(REBER, TBPTT)
+    many.batch(*(np.stack(part) for part in zip(*lessons, strict=True)), [known] * 3)
+    assert many.blob() == found
+
+
+def test_a_prepared_call_reads_x_and_targets_where_they_are():
+    x, target = (np.stack(part) for part in zip(*strings(3), strict=True))
+    target, known = target.astype(np.int16), np.ones((3, 9), bool)
+    other = strings(3, seed=2)
+    trainer = HostTrainer(REBER, TBPTT)
+    call = trainer.prepared(x, target, known)
+    x[:], target[:] = (np.stack(part) for part in zip(*other, strict=True))
+    known[:] = False
+    call()
+    assert trainer.blob() == taught(HostTrainer(REBER, TBPTT), other)
+
+
 def test_a_batch_stops_at_the_first_value_out_of_range():
     x, target = (np.stack(part) for part in zip(*strings(), strict=True))
     target[5, 3] = 7
     trainer = HostTrainer(REBER, TBPTT)
-    with pytest.raises(ValueError, match="only the sequences before it"):
+    taught(trainer, strings(2))  # it is the batch's sequence that is named
+    trainer = HostTrainer(trainer.checkpoint(), None)
+    says = "target of sequence 5 is out of range.*only the sequences before it"
+    with pytest.raises(ValueError, match=says):
         trainer.batch(x, target)
-    assert trainer.blob() == taught(HostTrainer(REBER, TBPTT), strings()[:5])
+    other = HostTrainer(REBER, TBPTT)
+    taught(other, strings(2))
+    assert trainer.blob() == taught(other, strings()[:5])
     for wrong in ((x[0], target), (x, target[:4]), (x, target, [1] * 9)):
         with pytest.raises(
             ValueError, match=r"of equal length|is not for 20 sequences"
@@ -205,6 +233,9 @@ def test_the_arena_is_known_beforehand(learn):
         ([0], [0.5], None, "float64"),
         ([0], [40000], None, "int16"),
         ([0], [0], [1, 1], "known is"),
+        ([0], [0], [float("nan")], "known is float64, not bool"),
+        ([0], [0], [1.0], "known is float64, not bool"),
+        ([0], [0], ["1"], "known is <U1, not bool"),
         ([0.5], [0], None, "not symbols"),
         ([-1], [0], None, "not symbols"),
         ([[0] * 7], [0], None, "not symbols"),

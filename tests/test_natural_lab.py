@@ -160,9 +160,15 @@ def test_other_data_are_not_mixed_into_a_folder(pyvgrad, tmp_path, text):
     assert (code, "results of tiny.txt; give another folder" in err) == (2, True)
     code, _, err = pyvgrad(*run, text.name, "--full")
     assert (code, "results of tiny.txt; give another folder" in err) == (2, True)
-    (tmp_path / "here/characters.json").write_text("{")
-    code, _, err = pyvgrad(*run, text.name)
-    assert (code, "no results of this command" in err) == (2, True)
+    path = tmp_path / "here/characters.json"
+    whole = json.loads(path.read_text())
+    for row in (5, {}):
+        damaged = json.dumps(whole | {"rows": whole["rows"] | {"msgd": row}})
+        for wrong in ("{", damaged):
+            path.write_text(wrong)
+            code, _, err = pyvgrad(*run, text.name)
+            assert (code, "no results of this command" in err) == (2, True)
+            assert path.read_text() == wrong
 
 
 def test_data_that_change_under_a_run_are_refused(tmp_path, text):

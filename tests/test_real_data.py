@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from pyvgrad.lab import trials_json
 from pyvgrad.model import init_params
 from pyvgrad.native_train import HostTrainer
 from pyvgrad.quantize import quantize
-from pyvgrad.real_page import figures
+from pyvgrad.real_page import figures, page
 from pyvgrad.real_scores import host_logits, score
 from pyvgrad.recalibration import CHANGES, Change
 from pyvgrad.tasks import make_task
@@ -318,3 +319,18 @@ def test_bad_input_is_one_sentence(pyvgrad, tmp_path, args, said):
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     assert said in err
+
+
+def test_damaged_results_are_refused_before_the_training(pyvgrad, tmp_path):
+    text = json.dumps({"rows": {"chorales": {"task": "chorales"}}})
+    (tmp_path / "real-data.json").write_text(text)
+    code, _, err = pyvgrad("lab", "real-data", "-o", ".", "--only", "basic-motions")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "real-data.json: no results of this command" in err
+    assert (tmp_path / "real-data.json").read_text() == text
+
+
+def test_the_recorded_page_is_made_of_the_recorded_figures():
+    folder = Path(__file__).parents[1] / "docs" / "results"
+    text = (folder / "real-data.md").read_text("utf-8")
+    assert text == page(real_data.read(folder / "real-data.json"))

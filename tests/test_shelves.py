@@ -32,7 +32,7 @@ SHELVES = [
     "methods solve results_quantization natural_music natural_text",
     "chunker reber_trials onnx_export recall firmware underflow real_models "
     "real_scores",
-    "lag_trials onnx_run emulated_qemu plain_c theory model_flow",
+    "lag_trials onnx_run emulated_qemu emulated_unicorn plain_c theory model_flow",
     "theory_plots theory_page",
     "theory_lab",
     "board underflow_page emulated",
@@ -101,7 +101,7 @@ ONLY_IN = {
     "cffi": {"native"},
     "mido": {"tasks.midi"},
     "matplotlib": {"plots", "plots_lab"},
-    "unicorn": {"emulated"},
+    "unicorn": {"emulated_unicorn"},
     "typer": {
         "cli",
         "cli_bench",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -245,6 +246,7 @@ def test_rows_and_methods_are_run_one_at_a_time(pyvgrad, tmp_path):
     assert "| basic-tanh | 100 | 200,000 | not run | not run | 3/5: 1,000 |" in page
     assert "| seed 10000 | 1.00% |" in page
     assert "seed 10001: 500,000, not solved" in page
+    assert "30,000 or 200,000 or 500,000 updates, no more than 10 % of the" in page
     method = after["any-50-200"]["methods"]["MSGD-CR"]
     assert method["seeds"] == list(range(10_000, 10_005))
     words = method["command"].split()[1:]
@@ -270,10 +272,51 @@ def test_bad_input_is_one_sentence(pyvgrad, tmp_path, args, said):
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"rows": 3}', "{"])
-def test_damaged_results_are_refused_and_kept(pyvgrad, tmp_path, text):
+def damaged(**other):
+    """The rows of a run whose method has something else."""
+    method = {"seeds": [1], "limit": 9, "solved": [True], "updates": [9], "far": [{}]}
+    method |= {"curve": [[[500, 1.3, 0.7]]]} | other
+    kept = {k: v for k, v in method.items() if v is not None}
+    row = {"start": "smart-tanh", "lengths": [20, 20], "methods": {"MSGD": kept}}
+    return json.dumps({"rows": {"smart-tanh-20": row}})
+
+
+def test_what_is_damaged_below_was_whole(tmp_path):
+    path = tmp_path / "temporal-order.json"
+    path.write_text(damaged())
+    assert list(results_order.read(path)) == ["smart-tanh-20"]
+
+
+@pytest.mark.usefixtures("learnt")
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", '{"rows": 3}', "{", '{"rows": []}'),
+        '{"rows": {"smart-tanh-20": 5}}',
+        '{"rows": {"smart-tanh-20": {"methods": {}}}}',
+        damaged(limit=None),
+        damaged(curve=None),
+        damaged(curve=[[[500]]]),
+        damaged(solved=[]),
+        damaged(seeds=[], solved=[], updates=[], far=[], curve=[]),
+        damaged(updates="9"),
+        damaged(wrong=[float("nan")]),
+    ],
+)
+def test_damaged_results_are_refused_and_kept(pyvgrad, tmp_path, monkeypatch, text):
+    trained = []
+    monkeypatch.setattr(results_order, "spread", trained.append)
     (tmp_path / "temporal-order.json").write_text(text)
     code, _, err = pyvgrad("lab", "temporal-order", "-o", ".")
     assert code == 2
     assert "temporal-order.json: no results of this command" in err
+    assert (len(err.splitlines()), trained) == (1, [])
     assert (tmp_path / "temporal-order.json").read_text() == text
+
+
+def test_the_recorded_page_is_made_of_the_recorded_figures():
+    folder = Path(__file__).parents[1] / "docs" / "results"
+    rows = results_order.read(folder / "temporal-order.json")
+    assert list(rows) == [name for name in results_order.ROWS if name in rows]
+    text = (folder / "temporal-order.md").read_text("utf-8")
+    assert text == order_page(rows)
