@@ -212,6 +212,22 @@ def test_whole_linked_library_has_no_float_and_no_heap(firmware):
 
 
 @needs_arm
+@pytest.mark.parametrize("core", ["m0", "m3", "m4", "m55"])
+def test_nothing_is_put_in_front_of_functions_in_assembly(core, tmp_path):
+    headers = "".join(path.read_text() for path in HEADERS)
+    naked = set(re.findall(r"VG_NAKED\s[^;{]*?\b(\w+)\(\s*VG_UNUSED", headers))
+    flags = ["-O2", "-fstack-protector-all", "-finstrument-functions"]
+    library = linked.compile_library(tmp_path, core, flags)
+    code = linked.output(f"{linked.ARM}objdump", "-dr", *library.objects)
+    bodies = dict(re.findall(r"<(\w+)>:\n(.*?)(?:\n\n|$)", code, re.S))
+    spoilt = re.compile("__stack_chk|__cyg_profile")
+    assert spoilt.search(bodies["vg_run_step"])
+    found = naked & set(bodies)
+    assert len(found) >= 3
+    assert [name for name in found if spoilt.search(bodies[name])] == []
+
+
+@needs_arm
 def test_library_has_nothing_writable_and_static(firmware):
     sizes = firmware.library.sections()
     assert sizes[".text"] > 0

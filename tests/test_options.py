@@ -218,3 +218,17 @@ def test_what_is_left_out_is_not_linked(tmp_path):
     ):
         assert name not in program.names
     assert "vg_tbptt_flow" in program.names
+
+
+@pytest.mark.parametrize(
+    "flag", ["WEIGHTS=12", "BLOCKS=2", "LAYOUTS=0", "INPUTS=2", "WEIGHTS=32"]
+)
+def test_a_number_that_an_option_does_not_have_is_refused(tmp_path, flag):
+    (tmp_path / "only.c").write_text('#include "options.h"\n')
+    name = flag.split("=")[0]
+    with pytest.raises(RuntimeError, match=f'#error "VG_{name} is '):
+        linked.output(
+            linked.ARM + "gcc",
+            *(f"-DVG_{flag}", *linked.INCLUDE, "-fsyntax-only"),
+            tmp_path / "only.c",
+        )
