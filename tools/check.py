@@ -27,7 +27,8 @@ BIN = setup.PYTHON.parent
 
 COMPILE = [
     *("-std=c99", "-O2", "-pedantic", "-Wall", "-Wextra", "-Wconversion"),
-    *("-Wshadow", "-Wdouble-promotion", "-Werror", f"-I{LIB / 'include'}", "-c"),
+    *("-Wshadow", "-Wundef", "-Wdouble-promotion", "-Werror"),
+    *(f"-I{LIB / 'include'}", "-c"),
 ]
 CPPCHECK = [
     *("cppcheck", "--quiet", "--error-exitcode=1", "--std=c99", "--inline-suppr"),

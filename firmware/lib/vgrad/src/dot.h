@@ -17,14 +17,14 @@
 #define DOT_W8 dot_mve_w8
 #define DOT_MAP16 dot_mve_map16
 #define DOT_MAP8 dot_mve_map8
-#elif defined(VG_DSP)
+#elif VG_DSP
 #include "dot_dsp_map.h"
 #define DOT_ROW16 dot_dsp_row16
 #define DOT_W16 dot_dsp_w16
 #define DOT_W8 dot_dsp_w8
 #define DOT_GATES16 dot_dsp_gates16
 #define DOT_GATES8 dot_dsp_gates8
-#elif defined(VG_THUMB2)
+#elif VG_THUMB2
 #include "dot_mul_map.h"
 #define DOT_W16 dot_mul_w16
 #define DOT_W8 dot_mul_w8
@@ -48,7 +48,7 @@
 #define DOT_W8 dot_neon_w8
 #define DOT_MAP16 dot_neon_map16
 #define DOT_MAP8 dot_neon_map8
-#elif defined(VG_THUMB1)
+#elif VG_THUMB1
 #include "dot_m0_rows.h"
 #define DOT_ROW16 dot_m0_row16
 #define DOT_MAP16 dot_m0_map16

@@ -42,18 +42,18 @@ static inline void dot_rows_c(const dot_rows *r, uint32_t j, uint32_t n,
             sum[k] += fx_product(r->e[row], w[k]);
 }
 
-#if VG_LEARNS_FAST && defined(VG_DSP) && !defined(__OPTIMIZE_SIZE__)
+#if VG_LEARNS_FAST && VG_DSP && !defined(__OPTIMIZE_SIZE__)
 #include "dot_rows_dsp.h"
 #define DOT_ROWS_PACKS
 #endif
 
 #if !VG_LEARNS_FAST
-#elif defined(VG_THUMB2)
+#elif VG_THUMB2
 #include "dot_rows_mul.h"
 #define DOT_ROWS_FIT dot_rows_mul_fit
 #define DOT_ROWS_SUMS dot_rows_mul
 #define DOT_ROWS_COLUMNS 4
-#elif defined(VG_THUMB1)
+#elif VG_THUMB1
 #include "dot_rows_m0.h"
 #define DOT_ROWS_FIT dot_rows_m0_fit
 #define DOT_ROWS_SUMS dot_rows_m0

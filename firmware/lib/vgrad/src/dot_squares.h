@@ -28,7 +28,7 @@ static inline void dot_squares_c(const int32_t *g, uint32_t n,
 
 #if !VG_LEARNS_FAST
 #define dot_squares dot_squares_c
-#elif defined(VG_THUMB2)
+#elif VG_THUMB2
 #define DOT_SQUARES_FOUR                                                       \
     "ldrd %[a], %[b], [%[g]], #8\n\t"                                          \
     "smull %[c], %[d], %[a], %[a]\n\t"                                         \
@@ -60,7 +60,7 @@ static inline void dot_squares(const int32_t *g, uint32_t n, dot_square_sum *s)
 }
 
 #undef DOT_SQUARES_FOUR
-#elif defined(VG_THUMB1)
+#elif VG_THUMB1
 /* Of g[n], n > 0, with h = floor(g / 2^12), modulo 2^32. */
 typedef struct {
     uint32_t gg;     /* the sum of g^2 */

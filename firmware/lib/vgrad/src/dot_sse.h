@@ -103,12 +103,16 @@ static inline void dot_sse_w8(const int8_t *w0, const int8_t *w1,
 
 static inline void dot_sse_map16(const dot_map *m, int16_t *a)
 {
-    DOT_C_MAP(int16_t, 0, dot_sse_w16)
+    if (m->stride < 8) { /* shorter than a vector */
+        dot_c_map16(m, a);
+    } else {
+        DOT_C_MAP(int16_t, 0, dot_sse_w16)
+    }
 }
 
 static inline void dot_sse_map8(const dot_map *m, int16_t *a)
 {
-    if (m->stride < 8) { /* shorter than a vector */
+    if (m->stride < 8) {
         dot_c_map8(m, a);
     } else {
         DOT_C_MAP(int8_t, 1, dot_sse_w8)

@@ -24,26 +24,26 @@
 
 #if !VG_LEARNS_FAST
 #define DOT_TIME dot_time_c
-#elif defined(VG_DSP)
+#elif VG_DSP
 #include "dot_time_mul.h"
 #include "dot_time_row_dsp.h"
 #define DOT_TIME dot_time_mul
 #define DOT_TIME_ROW dot_time_row_dsp
 #define DOT_TIME_ROW_CUTS 1
-#elif defined(VG_THUMB2)
+#elif VG_THUMB2
 #include "dot_time_mul.h"
 #include "dot_time_row_mul.h"
 #define DOT_TIME dot_time_mul
 #define DOT_TIME_ROW dot_time_row_mul
 #define DOT_TIME_ROW_CUTS 0
-#elif defined(VG_THUMB1)
+#elif VG_THUMB1
 #include "dot_time_m0.h"
 #include "dot_time_row_m0.h"
 #define DOT_TIME dot_time_c
 #define DOT_TIME_PIECE dot_time_m0
 #define DOT_TIME_ROW dot_time_row_m0
 #define DOT_TIME_ROW_CUTS 1
-#elif defined(VG_SHORT)
+#elif VG_SHORT
 #include "dot_time_piece_c.h"
 #define DOT_TIME dot_time_c
 #define DOT_TIME_PIECE dot_time_piece_c
@@ -59,13 +59,13 @@
 #endif
 
 #if !VG_LEARNS_FAST || defined(VG_PORTABLE) || defined(__OPTIMIZE_SIZE__)
-#elif defined(VG_DSP)
+#elif VG_DSP
 #include "dot_time_pairs_dsp.h"
 #define DOT_TIME_PAIRS dot_time_pairs_dsp
-#elif defined(VG_THUMB2)
+#elif VG_THUMB2
 #include "dot_time_pairs_mul.h"
 #define DOT_TIME_PAIRS dot_time_pairs_mul
-#elif defined(VG_SHORT)
+#elif VG_SHORT
 #include "dot_time_pairs_m0.h"
 #define DOT_TIME_PAIRS dot_time_pairs_m0
 #endif

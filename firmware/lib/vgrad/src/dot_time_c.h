@@ -8,11 +8,13 @@
 
 #include <stdint.h>
 
+#include "target.h"
+
 /* What dot_time_piece.h cuts the tape and its errors into. */
 enum { DOT_HALF = 12, DOT_PIECE = 16 };
 
 /* A source on the tape as a kernel takes pairs of them. */
-#ifdef VG_DSP
+#if VG_DSP
 typedef int16_t dot_paired;
 #else
 typedef int32_t dot_paired;

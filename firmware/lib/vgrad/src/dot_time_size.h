@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "target.h"
+
 static inline void dot_time_size_c(const int32_t *e, uint32_t n, uint32_t *size,
                                    uint32_t *sum)
 {
@@ -16,7 +18,7 @@ static inline void dot_time_size_c(const int32_t *e, uint32_t n, uint32_t *size,
     }
 }
 
-#ifdef VG_THUMB2
+#if VG_THUMB2
 #define DOT_TIME_SIZE_ONE(e)                                                   \
     "add %[sum], " e "\n\t"                                                    \
     "eor " e ", " e ", " e ", asr #31\n\t"                                     \

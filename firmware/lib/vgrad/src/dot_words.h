@@ -13,14 +13,14 @@
 #define DOT_WORDS_MAP16 dot_c_words_map
 #define DOT_WORDS_MAP8 dot_c_words_map
 #define DOT_PAIRS 0
-#elif defined(VG_THUMB2) && !defined(VG_DSP)
+#elif VG_THUMB2 && !VG_DSP
 #include "dot_mul_words8.h"
 #define DOT_WORDS16 dot_mul_words16
 #define DOT_WORDS8 dot_mul_words8
 #define DOT_WORDS_MAP16 dot_mul_words_map16
 #define DOT_WORDS_MAP8 dot_mul_words_map8
 #define DOT_PAIRS 0
-#elif defined(VG_THUMB1)
+#elif VG_THUMB1
 #include "dot_m0_words8.h"
 #define DOT_WORDS16 dot_m0_words16
 #define DOT_WORDS8 dot_m0_words8

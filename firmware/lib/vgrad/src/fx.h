@@ -42,7 +42,7 @@ static inline int32_t fx_floor32(int32_t x, int n)
  * in the middle stay within 2^31. */
 static inline int64_t fx_product(int32_t a, int32_t b)
 {
-#ifdef VG_SHORT
+#if VG_SHORT
     const int32_t a1 = fx_floor32(a, 16), a0 = a & 0xFFFF;
     const int32_t b1 = fx_floor32(b, 16), b0 = b & 0xFFFF;
     const uint32_t low = (uint32_t)a0 * (uint32_t)b0;
@@ -65,7 +65,7 @@ static inline int32_t fx_high(int32_t a, int32_t b)
 /* rs(a b, 32), |a| and |b| < 2^31. */
 static inline int32_t fx_high_rs(int32_t a, int32_t b)
 {
-#ifdef VG_DSP
+#if VG_DSP
     __asm__("smmulr %0, %0, %1" : "+r"(a) : "r"(b));
     return a;
 #else
@@ -110,7 +110,7 @@ static inline int32_t fx_times(int32_t a, int32_t b, int n)
 
 /* rs(x, n), n + m = 32, that is known to fit.  Thumb-2: LSRS leaves the bit
  * that rounds in the carry. */
-#ifdef VG_THUMB2
+#if VG_THUMB2
 #define FX_RS(x, n, m)                                                         \
     uint32_t y = (uint32_t)(uint64_t)(x);                                      \
     __asm__("lsrs %0, %0, #" #n "\n\tadc %0, %0, %1, lsl #" #m                 \
@@ -138,7 +138,7 @@ static inline int32_t fx_rs24(int64_t x)
  * product of 64 bits takes a by 16 and b by 12 bits apart. */
 static inline int32_t fx_times24(int32_t a, int32_t b)
 {
-#ifdef VG_SHORT
+#if VG_SHORT
     const uint32_t a1 = (uint32_t)fx_floor32(a, 16), a0 = (uint32_t)a & 0xFFFF;
     const uint32_t b1 = (uint32_t)fx_floor32(b, 12), b0 = (uint32_t)b & 0xFFF;
     const int32_t low = (int32_t)(a0 * b1 + (a0 * b0 >> 12));
@@ -153,7 +153,7 @@ static inline int32_t fx_times24(int32_t a, int32_t b)
 /* rs(a b, 14), 0 <= b <= 2^14: an error by a gate. */
 static inline int32_t fx_times14(int32_t a, int32_t b)
 {
-#ifdef VG_SHORT
+#if VG_SHORT
     const uint32_t high = (uint32_t)fx_floor32(a, 16) * (uint32_t)b;
     const uint32_t low = ((uint32_t)a & 0xFFFF) * (uint32_t)b + (1u << 13);
     return (int32_t)(high * 4 + (uint32_t)fx_floor32((int32_t)low, 14));
@@ -165,12 +165,12 @@ static inline int32_t fx_times14(int32_t a, int32_t b)
 /* rs(a b, 18), |a| <= 2^28, |b| <= 2^14: a derivative from q28 to q24. */
 static inline int32_t fx_times18(int32_t a, int32_t b)
 {
-#ifdef VG_SHORT
+#if VG_SHORT
     const uint32_t high = (uint32_t)fx_floor32(a, 16) * (uint32_t)b;
     const uint32_t low = ((uint32_t)a & 0xFFFF) * (uint32_t)b + (1u << 17);
     return fx_floor32((int32_t)(high + (uint32_t)fx_floor32((int32_t)low, 16)),
                       2);
-#elif defined(VG_DSP)
+#elif VG_DSP
     int32_t y;
     __asm__("smmulr %0, %1, %2" : "=r"(y) : "r"(a), "r"(b * (1 << 14)));
     return y;
@@ -273,7 +273,7 @@ static inline int16_t fx_narrow(int64_t x)
 /* The same of 32 bits. */
 static inline int32_t fx_narrow32(int32_t x)
 {
-#ifdef VG_THUMB2
+#if VG_THUMB2
     __asm__("ssat %0, #16, %1" : "=r"(x) : "r"(x));
     return x;
 #else
@@ -297,7 +297,7 @@ static inline int32_t fx_sat30(int64_t x, fx_clamps *k)
  * bits takes c = 2^14 h + l apart, and i g by 256. */
 static inline int32_t fx_mix(int32_t f, int32_t c, int32_t i, int32_t g)
 {
-#ifdef VG_SHORT
+#if VG_SHORT
     const int32_t h = fx_floor32(c, 14), l = c & 16383;
     const int32_t p = fx_floor32(i, 6) * g;
     return f * h + fx_floor32(p, 8) +

@@ -74,7 +74,7 @@ static inline int32_t lut_cubic(const struct lut_seg *zero, int32_t z, int bits)
     return fx_floor32(s->c0 + t * d, 16);
 }
 
-#ifdef VG_THUMB2
+#if VG_THUMB2
 #include "lut_thumb2.h"
 #define LUT_CUBIC_SIGMOID lut_thumb2_sigmoid
 #define LUT_CUBIC_TANH lut_thumb2_tanh

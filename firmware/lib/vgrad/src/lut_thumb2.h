@@ -7,7 +7,7 @@
 
 /* From z - d in r12 to the row, and from c23 there to u d in y: u is the upper
  * half of a sum. */
-#ifdef VG_DSP
+#if VG_DSP
 #define LUT_THUMB2_ROW(bits_less_2) "smlawb r12, r12, %[scale], %[zero]\n\t"
 #define LUT_THUMB2_UD                                                          \
     "smlabb r12, r12, %[d], r12\n\t"                                           \

@@ -21,7 +21,7 @@
 #define POINT_TANHS point_avx2_tanhs
 #define POINT_CARRY point_avx2_carry
 #define POINT_SQUASH point_avx2_squash
-#elif defined(VG_THUMB2)
+#elif VG_THUMB2
 #define POINT_IN_ONE_PASS
 #include "point_thumb2.h"
 #define point_lstm point_thumb2_lstm

@@ -17,7 +17,7 @@
 
 /* As LUT_THUMB2_ROW and _UD of lut_thumb2.h; and r5 times the upper half of r12.
  */
-#ifdef VG_DSP
+#if VG_DSP
 #define POINT_THUMB2_ROW(zero, half, bits_less_2)                              \
     "smlaw" half " r5, r5, r11, " zero "\n\t"
 #define POINT_THUMB2_UD                                                        \

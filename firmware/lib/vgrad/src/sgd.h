@@ -7,10 +7,10 @@
 
 #include "sgd_c.h"
 
-#ifdef VG_THUMB2
+#if VG_THUMB2
 #include "sgd_thumb2.h"
 #define SGD_MOVE sgd_thumb2
-#elif defined(VG_THUMB1)
+#elif VG_THUMB1
 #include "sgd_m0.h"
 #define SGD_MOVE sgd_m0
 #elif defined(__AVX2__) && !defined(VG_PORTABLE)

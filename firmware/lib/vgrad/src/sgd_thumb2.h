@@ -11,7 +11,7 @@
 
 #include "sgd_c.h"
 
-#ifdef VG_DSP
+#if VG_DSP
 #define SGD_TIMES(x, by) "smmulr " x ", " x ", " by "\n\t"
 #define SGD_STEP(sum, x, by) "smmlar " sum ", " x ", " by ", " sum "\n\t"
 

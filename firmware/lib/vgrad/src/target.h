@@ -1,4 +1,4 @@
-/* target.h - what the compiler makes the core for, by its own macros.
+/* target.h - what the compiler makes the core for, by its own macros: 1 or 0.
  *
  *     VG_SHORT      a Cortex-M without long multiplication: M0, M0+, M1, M23
  *     VG_THUMB1     the same, and its kernels are wanted
@@ -12,18 +12,31 @@
 #define VG_TARGET_H
 
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
-#ifndef __thumb2__
-#define VG_SHORT
-#endif
-#ifdef VG_PORTABLE
-#elif defined(__thumb2__)
-#define VG_THUMB2
-#ifdef __ARM_FEATURE_DSP
-#define VG_DSP
-#endif
+#define VG_CORTEX_M 1
 #else
-#define VG_THUMB1
+#define VG_CORTEX_M 0
 #endif
+
+#ifdef VG_PORTABLE
+#define VG_KERNELS 0
+#else
+#define VG_KERNELS VG_CORTEX_M
+#endif
+
+#ifdef __thumb2__
+#define VG_SHORT 0
+#define VG_THUMB1 0
+#define VG_THUMB2 VG_KERNELS
+#else
+#define VG_SHORT VG_CORTEX_M
+#define VG_THUMB1 VG_KERNELS
+#define VG_THUMB2 0
+#endif
+
+#ifdef __ARM_FEATURE_DSP
+#define VG_DSP VG_THUMB2
+#else
+#define VG_DSP 0
 #endif
 
 /* A frame of its own, so that a step takes the stack of the way it goes; or
