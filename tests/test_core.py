@@ -155,7 +155,7 @@ def test_source_includes_only_four_standard_headers_and_its_own(path):
     quotes = re.findall(r'^\s*#\s*include\s*"(.*)"', source, re.M)
     standard, own = set(brackets), set(quotes)
     vectors = {"arm_mve.h", "arm_neon.h", "emmintrin.h", "immintrin.h"}
-    if path.name.startswith(("dot_", "point_", "sgd_")):
+    if path.name.startswith(("dot_", "point_", "sgd_", "fx_avx2")):
         assert len(standard & vectors) <= 1
         standard -= vectors
     assert standard <= {"stdint.h", "stddef.h", "limits.h", "string.h"}
@@ -246,7 +246,7 @@ def test_global_names_have_the_librarys_prefixes(firmware):
 
 @needs_arm
 def test_no_function_calls_itself_by_any_way(firmware):
-    assert "each_group" in firmware.graph["vg_words_map"]
+    assert "each_map" in firmware.graph["vg_words_map"]
     assert "start" in firmware.graph["affine"]
     called = firmware.graph["pointer of vg_layer_step"]
     assert called >= {"lstm_unit", "gru_between"}
@@ -254,9 +254,9 @@ def test_no_function_calls_itself_by_any_way(firmware):
         assert firmware.depth(function) >= 0
 
 
-# Bytes, frames of libgcc, libc and naked functions included; measured 344, 308, 296, ..
+# Bytes, frames of libgcc, libc and naked functions included; measured 368, 308, 296, ..
 # 296, and 336 on M55, which keeps vectors.
-STACK_OF_A_STEP = {"m0": 344, "m3": 312, "m4": 300, "m7": 300, "m33": 300, "m55": 340}
+STACK_OF_A_STEP = {"m0": 368, "m3": 312, "m4": 300, "m7": 300, "m33": 300, "m55": 340}
 
 
 @needs_arm

@@ -21,6 +21,13 @@
     "sxth %[a], %[pair]\n\t" DOT_TIME_STEP(                                    \
         "a") "asrs %[pair], %[pair], #16\n\t" DOT_TIME_STEP("pair")
 
+/* Any register: clang takes the low ones alone for r. */
+#ifdef __clang__
+#define DOT_TIME_ANY "h"
+#else
+#define DOT_TIME_ANY "r"
+#endif
+
 static inline void dot_time_m0_one(const int32_t *e, const int16_t *z,
                                    uint32_t n, int32_t *low, int32_t *high)
 {
@@ -29,9 +36,10 @@ static inline void dot_time_m0_one(const int32_t *e, const int16_t *z,
     __asm__(".syntax unified\n\t"
             "0:\n\t" DOT_TIME_STEPS "cmp %[e], %[end]\n\t"
             "bne 0b\n\t"
-            : [e] "+&l"(e), [z] "+&l"(z), [all] "+&h"(all), [high] "+&h"(sum),
-              [a] "=&l"(a), [pair] "=&l"(pair), [w] "=&l"(w), [h] "=&l"(h)
-            : [end] "h"(e + n)
+            : [e] "+l"(e), [z] "+l"(z), [all] "+" DOT_TIME_ANY(all),
+              [high] "+" DOT_TIME_ANY(sum), [a] "=&l"(a), [pair] "=&l"(pair),
+              [w] "=&l"(w), [h] "=&l"(h)
+            : [end] DOT_TIME_ANY(e + n)
             : "memory", "cc");
     *low = (int32_t)(all - (sum << DOT_HALF));
     *high = (int32_t)sum;
@@ -45,6 +53,7 @@ static inline void dot_time_m0(const int32_t *e, const int16_t *z0,
     dot_time_m0_one(e, z1, n, &s->low[1], &s->high[1]);
 }
 
+#undef DOT_TIME_ANY
 #undef DOT_TIME_STEPS
 #undef DOT_TIME_STEP
 

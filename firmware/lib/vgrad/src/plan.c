@@ -45,7 +45,8 @@ static void add_span(vg_gate *g, uint32_t n, uint32_t exp, uint32_t part,
 {
     vg_span *s = &g->span[g->n_spans++];
 
-    s->end = g->columns += n;
+    s->end = g->columns + n;
+    g->columns = s->end & 0xFFFFF;
     s->exp = (uint8_t)exp;
     s->part = (uint8_t)part;
     s->reads = (uint8_t)reads;
@@ -59,7 +60,7 @@ static void begin_gate(vg_gate *g, const vg_map *map, const uint32_t *index)
     g->biases = map->biases;
     g->exp = map->exps;
     g->rows = map->rows;
-    g->arg_exp = map->arg_exp;
+    g->arg_exp = map->arg_exp & 31u;
     g->index = *index;
 }
 
@@ -184,7 +185,7 @@ static void layer_gate(vg_gate *g, const vg_layer *l, uint32_t layer,
         VG_HAS_H && vg_cells[l->cell]->carry == 'h' ? VG_MAX_EXP : l->h_exp;
 
     begin_gate(g, &l->gate[k], index);
-    g->layer = (uint8_t)(layer < VG_FROZEN_READOUT ? layer : 32);
+    g->layer = (layer < VG_FROZEN_READOUT ? layer : 32) & 127;
     g->letter = (uint8_t)letter_of(l, k);
     if (reads != 'h')
         add_span(g, l->n_in, x_exp, VG_FROM_X, x_reads(symbols));

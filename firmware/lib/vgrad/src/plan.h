@@ -60,12 +60,12 @@ typedef struct {
     uint32_t gates_tape;  /* int16[rows][k2]; 0: none, h says it all; and */
     uint32_t errors_tape; /* int32[rows][k2], of TBPTT */
     uint32_t index;       /* the first weight's, for rounding */
-    uint32_t rows;
-    uint32_t columns; /* of the weights */
     vg_span span[VG_SPANS];
+    uint32_t columns : 20; /* of the weights, < 2^18 */
+    uint32_t arg_exp : 5;
+    uint32_t layer : 7; /* bit of vg_learn.frozen; 32: it has none */
+    uint16_t rows;
     uint8_t n_spans;
-    uint8_t arg_exp;
-    uint8_t layer;  /* bit of vg_learn.frozen; 32: it has none */
     uint8_t letter; /* 0 for the readout */
 } vg_gate;
 
@@ -222,7 +222,7 @@ static inline vg_columns vg_all(const vg_gate *g, const vg_span *s)
 /* Columns of a row, that of the biases with them. */
 static inline uint32_t vg_in_row(const vg_gate *g)
 {
-    return g->columns + (g->biases ? 1 : 0);
+    return g->columns + (g->biases ? 1u : 0u);
 }
 
 /* From row to row of the weights. */

@@ -58,7 +58,7 @@ dot_paired *vg_pair_sources(const vg_train *t, const vg_layer *l,
     const uint32_t n = (vg_plan_of(t)->now.tape_len + 3) & ~(uint32_t)3;
     const vg_gate *last = vg_gates_of(t) + net->first + l->n_gates - 1;
     const uint32_t all = last->rows * last->columns;
-    const uint32_t room = all * (sizeof(int32_t) / sizeof(dot_paired));
+    const uint32_t room = 4 * all / (uint32_t)sizeof(dot_paired);
     dot_paired *to;
 
     /* gradients of symbols that were not seen stay zeros */
