@@ -115,10 +115,10 @@ def test_no_step_of_the_emulated_core_goes_deeper_than_the_call_graph(build, cel
 @pytest.mark.parametrize("build", BUILDS[1:2], ids="".join, indirect=True)
 def test_a_call_at_a_function_s_end_has_its_stack_to_itself(build):
     program = build[1]["run"]
-    assert ("vg_words_map", "each_group") in program.tails
-    frame, each = (program.frame(f) for f in ("vg_words_map", "each_group"))
-    assert program.depth("each_group") > each
-    assert program.depth("vg_words_map") < frame + program.depth("each_group")
+    assert ("vg_words_map", "each_map") in program.tails
+    frame, each = (program.frame(f) for f in ("vg_words_map", "each_map"))
+    assert program.depth("each_map") > each
+    assert program.depth("vg_words_map") < frame + program.depth("each_map")
 
 
 @needs_arm
