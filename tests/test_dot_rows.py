@@ -181,6 +181,20 @@ def test_all_columns_of_gates_at_once(whole, bits):
             assert done == n or top * rows > 1 << 26
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 8, 128])
+@pytest.mark.parametrize("shift", [17, 18, 19, 22, 31])
+def test_all_columns_of_small_weights(whole, rows, shift):
+    rng = np.random.default_rng(shift)
+    done = []
+    for bits in range(8, 32):
+        e = rng.integers(-(1 << bits), 1 << bits, (2, rows))
+        e[0, 0] = MOST if bits == 31 else e[0, 0]
+        w = rng.integers(-32767, 32768, (2, rows, 24))
+        shifts = [shift, max(shift - 1, 18)]
+        done.append(check_all(whole, w, e, 23, shifts, np.zeros(23, int)))
+    assert 23 in done
+
+
 def test_of_all_columns_none_is_wrong_where_sums_are_large(whole):
     rng = np.random.default_rng(1)
     done = []

@@ -4,7 +4,7 @@
  * Errors are cut, e = 2^cut high + low with -2^(cut-1) <= low < 2^(cut-1), so
  * that PMADDWD takes those of two rows at once and 32 bits hold the sums:
  *
- *     low    of at most 2^(17-cut) rows: within 2^16 (2^15 - 1)
+ *     low    of at most 2^(17-cut) rows, cut <= 16: within 2^16 (2^15 - 1)
  *     high   within 2^15 times the highs, added up without their signs
  */
 #ifndef VG_DOT_ROWS_PAIRS_AVX2_H
@@ -29,9 +29,9 @@ typedef struct {
 /* 2^cut: so that lows fit and something is left to be rounded away. */
 static inline int dot_pairs_cut(const dot_rows *r)
 {
-    int cut = 17;
+    int cut = 16;
 
-    for (uint32_t rows = 1; rows < r->rows; rows *= 2)
+    for (uint32_t rows = 2; rows < r->rows; rows *= 2)
         cut--;
     return cut < r->shift ? cut : r->shift - 1;
 }

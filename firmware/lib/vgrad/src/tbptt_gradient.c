@@ -206,13 +206,13 @@ static void gate_gradient(vg_train *t, const vg_gate *g, const vg_layer *l,
         vg_row_measure(&r, k2);
         if (bias)
             vg_keep(t, bias++, r.sum, 0);
-        if (few)
-            few_columns(t, &r, l, net);
         for (dot_row *c = columns; c < end; c++, c[-1].g += apart) {
             c->e = r.errors;
             c->n = r.n;
             vg_columns_gradient(t, &r, c);
         }
+        if (few) /* whose gradient may lie on sources of the others */
+            few_columns(t, &r, l, net);
     }
 }
 
