@@ -85,7 +85,7 @@ static int is_state(const vg_model *m, const uint8_t *state, uint32_t length)
 
 static int prepare(const vg_model *m, const vg_learn *learn, beginning *b)
 {
-    uint32_t length;
+    uint32_t length = 0;
     uint64_t plain;
     int err;
 

@@ -54,7 +54,7 @@
  * high that of s >> 16, from which all 64 bits follow. */
 
 /* r2, r3: the sum of a row, 64 bits.  low - 2^16 high is what the shifts left
- * out, below 2^24. */
+ * out, below 2^32 for up to 2^16 pairs of columns. */
 #define DOT_M0_SUM16(low, high)                                                \
     "mov r2, " low "\n\t"                                                      \
     "mov r4, " high "\n\t"                                                     \

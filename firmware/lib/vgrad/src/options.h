@@ -12,8 +12,8 @@
  *     VG_RULES    bits by vg_rule: 1 is SGD alone, 2 momentum, 4 RMSprop
  *     VG_CHECKPOINTS  0: a training is neither kept nor gone on from
  *     VG_FAST     bits: 1 is running, 2 learning, by kernels of the machine and
- *                 what is faster where numbers are small; 0: neither, the same
- *                 bits
+ *                 what is faster where numbers are small; 0: neither (but for
+ *                 tables' few instructions, which are small), the same bits
  *
  * as numbers, -DVG_CELLS=16; without them all is there.  A blob with a cell,
  * blocks, weights, a layout or a readout that is left out is refused when it is

@@ -118,6 +118,7 @@ static inline int32_t *sgd_m0(const vg_sgd *s, vg_sig *hi, int16_t *lo,
 }
 
 #undef SGD_M0_ONE
+#undef SGD_M0_MOVE
 #undef SGD_M0_SCALE
 
 #endif

@@ -5,8 +5,8 @@
  *     VG_THUMB2     a Cortex-M with Thumb-2, and its kernels
  *     VG_DSP        with the DSP extension, too
  *
- * VG_PORTABLE asks for no kernel.  Cortex-A and -R may know Thumb-2 and DSP
- * and yet not divide: they have none.
+ * VG_PORTABLE asks for no kernel, and none but gcc and clang reads them.
+ * Cortex-A and -R may know Thumb-2 and DSP and yet not divide: they have none.
  */
 #ifndef VG_TARGET_H
 #define VG_TARGET_H
@@ -17,7 +17,7 @@
 #define VG_CORTEX_M 0
 #endif
 
-#ifdef VG_PORTABLE
+#if defined(VG_PORTABLE) || !defined(__GNUC__)
 #define VG_KERNELS 0
 #else
 #define VG_KERNELS VG_CORTEX_M

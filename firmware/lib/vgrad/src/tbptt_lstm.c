@@ -4,7 +4,8 @@
 #include "lut.h"
 #include "train.h"
 
-#if defined(__AVX2__) && !defined(VG_PORTABLE) && !defined(VG_SMALL_TABLES)
+#if VG_LEARNS_FAST && defined(__AVX2__) && !defined(VG_PORTABLE) &&            \
+    !defined(VG_SMALL_TABLES)
 #include "lstm_back_avx2.h"
 
 void vg_tbptt_lstm(vg_train *t, const vg_layer *l, const vg_net *net,

@@ -7,6 +7,13 @@
 enum { COLUMNS = VG_LEARNS_FAST ? 4 : 1 }; /* at once */
 
 #ifdef DOT_ROWS_PACKS
+enum { PACKED_STEPS = 4 }; /* back, from which on packing pays */
+
+static int packs(const vg_train *t)
+{
+    return vg_plan_of(t)->now.tape_len >= PACKED_STEPS;
+}
+
 /* While errors flow back there are no gradients yet.  In their place a gate of
  * a layer has its errors, cut, and behind them its weights, packed, which are
  * half as many. */
@@ -43,7 +50,7 @@ void vg_pack(const vg_train *t, const vg_gate *g, uint32_t n_gates, int below)
 {
     for (const vg_gate *end = g + n_gates; g < end; g++) {
         const vg_span *s = g->span, *last = s + g->n_spans;
-        for (; has_packed(g) && s < last; s++)
+        for (; packs(t) && has_packed(g) && s < last; s++)
             if (vg_on_tape(s) && (below || s->reads != VG_READS_X))
                 pack_span(t, g, s);
     }
@@ -52,7 +59,7 @@ void vg_pack(const vg_train *t, const vg_gate *g, uint32_t n_gates, int below)
 void vg_unpack(const vg_train *t, const vg_gate *g, uint32_t n_gates)
 {
     for (const vg_gate *end = g + n_gates; g < end; g++)
-        if (has_packed(g) && vg_span_of(g, VG_READS_SYMBOL))
+        if (packs(t) && has_packed(g) && vg_span_of(g, VG_READS_SYMBOL))
             memset(vg_ints(t, g->g), 0, 4 * (size_t)g->rows * vg_in_row(g));
 }
 
@@ -96,7 +103,8 @@ static uint32_t packed_columns(const vg_train *t, const vg_gate *g,
                                int32_t *dz)
 {
     n &= ~(uint32_t)1;
-    if (!n || n_gates > DOT_ROWS_MOST_GATES || !all_zero(dz, n))
+    if (!n || !g->letter || !packs(t) || n_gates > DOT_ROWS_MOST_GATES ||
+        !all_zero(dz, n))
         return 0;
     if (by_packed(t, g, n_gates, reads, n, dz))
         return n;

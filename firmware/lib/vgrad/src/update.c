@@ -67,6 +67,7 @@ static void move_one(vg_updating *u, const row_place *r, uint32_t j, int n)
         vg_move_weight(u, &r->hi[j], &r->lo[j], change);
 }
 
+/* Clears what does not learn, too: weights may have been packed there. */
 static void update_row(vg_updating *u, const row_place *r,
                        const vg_columns *columns, int n)
 {
