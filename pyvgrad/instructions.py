@@ -157,7 +157,9 @@ def page(figures: dict[str, Any]) -> str:
         "",
         f"Written by `{COMMAND if full else 'pyvgrad lab instructions'}`; the figures "
         f"are in `{FIGURES}`, and `pyvgrad bench` counts any of them, or a blob of "
-        "your own.",
+        "your own. Those of CMSIS-NN, onnx2c, KANN and plain C were counted once, in "
+        "the same way, at their commits of mid-2026, and are constants of "
+        "`pyvgrad/instructions.py`.",
         "",
         "Executed instructions of one layer without a readout, random weights, "
         "counted exactly in unicorn, and for M55 in QEMU, which agree; arm gcc "

@@ -15,8 +15,8 @@ Rows = dict[str, dict[str, Any]]
 
 PAPER_LIMIT = 5_000_000  # updates
 _PUBLISHED = (
-    "The talk that the project starts from has the success rates as a picture without "
-    f"numbers. From memory of the paper's text: within at most {PAPER_LIMIT:,} updates "
+    "The paper has its success rates as a figure without numbers. The last column is "
+    f"of its text, cited from memory: within at most {PAPER_LIMIT:,} updates "
     "MSGD-CR succeeds in every run up to L = 200, MSGD and MSGD-C fail as L grows; and "
     "one model of the basic tanh start, trained by MSGD-CR on lengths from 50 to 200, "
     "is right in all five runs, and at any length up to 5,000."
