@@ -215,6 +215,13 @@ def search_curve(curve: Curve, want: Ints) -> Ints:
     return np.array(rows)
 
 
+def flat_from(curve: Curve, rows: Ints) -> int:
+    """Return the index, 0 around z = 0, from which on all rows are one constant."""
+    upper = rows[curve.last :]
+    changes = np.flatnonzero((upper[1:] != upper[:-1]).any(axis=1))
+    return int(changes[-1]) + 1 if len(changes) else 0
+
+
 def packed(items: list[str]) -> str:
     """Return the items with commas, in lines of at most 80 columns."""
     lines = ["   "]
@@ -234,11 +241,13 @@ def render(sigmoid: Ints, tanh: Ints, exp: Ints) -> str:
     )
     for curve, rows in ((SIGMOID, sigmoid), (TANH, tanh)):
         cells = [f"{{{a}, {b}, {c}}}" for a, b, c in rows.tolist()]
+        end = curve.last + flat_from(curve, rows) + 1
         size = f"LUT_{curve.name.upper()}_SEGS"
         text += (
             f"const struct lut_seg vg_lut_{curve.name}[{size}] = {{\n"
             f"#ifndef VG_SMALL_TABLES\n{packed(cells[: curve.last])}\n#endif\n"
-            f"{packed(cells[curve.last :])}\n}};\n\n"
+            f"{packed(cells[curve.last : end])}\n"
+            f"#ifndef VG_SMALL_TABLES\n{packed(cells[end:])}\n#endif\n}};\n\n"
         )
     cells = [f"{a}u" for a in exp.tolist()]
     text += f"const uint32_t vg_lut_exp[LUT_EXP_SEGS] = {{\n{packed(cells)}\n}};\n"
@@ -262,13 +271,16 @@ def verify(text: str) -> bool:
     bad = 0
     for curve, rows, one in ((SIGMOID, sigmoid, 16384), (TANH, tanh, 0)):
         want, tie = exact[curve.name]
-        small = cubic(rows[curve.last :], abs(z), curve, 0)
+        end = flat_from(curve, rows)
+        least = rows[curve.last : curve.last + end + 1]
+        small = cubic(least, np.minimum(abs(z), end << curve.bits), curve, 0)
         wrong = [
             int((cubic(rows, z, curve, 32768) != want[:-1]).sum()),
             int((np.where(z < 0, one - small, small) != want[:-1]).sum()),
         ]
         bad += sum(wrong)
-        print(f"{curve.name}: {len(rows)} rows, misrounded {wrong}, tie {tie:.1e}")
+        counted = f"{len(rows)} rows, {len(least)} of them small"
+        print(f"{curve.name}: {counted}, misrounded {wrong}, tie {tie:.1e}")
     want, tie = exact_exp()
     wrong_exp = int((exp_q16(exp, np.arange(len(want))) != want).sum())
     print(f"exp: {len(exp)} rows, misrounded [{wrong_exp}], nearest tie {tie:.1e}")

@@ -18,7 +18,7 @@
  *          changes nothing.  Shapes are checked when opening, not stepping.
  * Threads  Calls on different objects may run at once.
  * Build    All of src/ with include/ on the path; nothing to configure.
- *          VG_SMALL_TABLES saves about 2 KB of flash for some instructions
+ *          VG_SMALL_TABLES saves up to 3 KB of flash for some instructions
  *          more a function, the bits stay the same.  VG_ASSERT(truth) is empty
  *          unless defined.  VG_CELLS, VG_BLOCKS, VG_WEIGHTS, VG_LAYOUTS,
  *          VG_OUTPUTS, VG_INPUTS, VG_METHODS, VG_RULES and VG_CHECKPOINTS,

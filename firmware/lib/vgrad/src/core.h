@@ -302,16 +302,8 @@ uint32_t vg_crc32(const uint8_t *p, uint32_t n);
 
 /* ---- layer.c -------------------------------------------------------- */
 
-/* to[n] = from[n], apart.  What is to be small has no memcpy for this alone. */
-static inline void vg_copy(vg_sig *to, const vg_sig *from, uint32_t n)
-{
-#ifdef __OPTIMIZE_SIZE__
-    while (n--)
-        *to++ = *from++;
-#else
-    memcpy(to, from, 2 * (size_t)n);
-#endif
-}
+/* to[n] = from[n], apart. */
+void vg_copy(vg_sig *to, const vg_sig *from, uint32_t n);
 
 /* The model's x at one step: x[n_in], or where x is null the one-hot x of a
  * symbol, whose 1.0 is the raw number one. */

@@ -7,6 +7,13 @@
 #include "dot.h"
 #include "lut.h"
 
+#if VG_THUMB2 && VG_RUNS_FAST && !defined(__OPTIMIZE_SIZE__)
+#include "copy_thumb2.h"
+#define COPY copy_thumb2
+#else
+#define COPY(to, from, n) memcpy(to, from, 2 * (size_t)(n))
+#endif
+
 /* What the rows of a map read: z1 in the first n1 columns and z2 in the n2
  * after them, null for the one-hot x of a symbol; and in one column more h or c
  * of the row's own cell, if own is not null. */
@@ -185,6 +192,16 @@ static VG_APART VG_ONCE uint32_t affine_clamps(const uint8_t *blob,
             (a[row] == INT16_MAX && m->counts & VG_COUNT_HIGH))
             clamped += (uint32_t)is_clamped(blob, m, row, z, a[row]);
     return clamped;
+}
+
+void vg_copy(vg_sig *to, const vg_sig *from, uint32_t n)
+{
+#ifdef __OPTIMIZE_SIZE__
+    while (n--)
+        *to++ = *from++;
+#else
+    COPY(to, from, n);
+#endif
 }
 
 /* ---- a layer -------------------------------------------------------- */

@@ -5,7 +5,8 @@
  * searched for (tools/gen_lut.py) and every argument was checked.
  *
  * With VG_SMALL_TABLES the rows for z < 0 are left out and the symmetry takes
- * their place: 2,328 bytes for sigmoid and tanh instead of 4,632, same bits.
+ * their place, and of the rows from which on all are 1 only the first is there:
+ * 1,620 bytes for sigmoid and tanh instead of 4,632, same bits.
  */
 #ifndef VG_LUT_H
 #define VG_LUT_H
@@ -26,8 +27,8 @@ enum {
     LUT_SIGMOID_BITS = 9, /* a row covers 2^bits arguments */
     LUT_TANH_BITS = 8,
 #ifdef VG_SMALL_TABLES
-    LUT_SIGMOID_SEGS = 65,
-    LUT_TANH_SEGS = 129,
+    LUT_SIGMOID_SEGS = 44,
+    LUT_TANH_SEGS = 91,
 #else
     LUT_SIGMOID_SEGS = 129,
     LUT_TANH_SEGS = 257,
@@ -83,11 +84,22 @@ static inline int32_t lut_cubic(const struct lut_seg *zero, int32_t z, int bits)
 #define LUT_CUBIC_TANH(zero, z) lut_cubic(zero, z, LUT_TANH_BITS)
 #endif
 
+#ifdef VG_SMALL_TABLES
+/* Where |z| ends for a table without rows beyond, of so many. */
+static inline int32_t lut_ended(int32_t z, int segs, int bits)
+{
+    const int32_t size = z < 0 ? -z : z, end = (segs - 1) * (1 << bits);
+
+    return size < end ? size : end;
+}
+#endif
+
 /* The two for loops, which keep the table's place in a register. */
 static inline int32_t lut_sigmoid_at(const struct lut_seg *zero, int32_t z)
 {
 #ifdef VG_SMALL_TABLES
-    const int32_t y = LUT_CUBIC_SIGMOID(zero, z < 0 ? -z : z);
+    const int32_t y = LUT_CUBIC_SIGMOID(
+        zero, lut_ended(z, LUT_SIGMOID_SEGS, LUT_SIGMOID_BITS));
     return z < 0 ? LUT_ONE - y : y;
 #else
     return LUT_CUBIC_SIGMOID(zero, z);
@@ -97,7 +109,8 @@ static inline int32_t lut_sigmoid_at(const struct lut_seg *zero, int32_t z)
 static inline int32_t lut_tanh_at(const struct lut_seg *zero, int32_t z)
 {
 #ifdef VG_SMALL_TABLES
-    const int32_t y = LUT_CUBIC_TANH(zero, z < 0 ? -z : z);
+    const int32_t y =
+        LUT_CUBIC_TANH(zero, lut_ended(z, LUT_TANH_SEGS, LUT_TANH_BITS));
     return z < 0 ? -y : y;
 #else
     return LUT_CUBIC_TANH(zero, z);
