@@ -96,8 +96,8 @@ def every() -> Iterator[Place]:
                 for core in CORES:
                     yield from running(core, cell, n_in, n, bits)
     for cell in CELLS:
-        for n_in, n in (_SMALL, _MIDDLE):
-            for core in _HELD_CORES:
+        for n_in, n in SIZES:
+            for core in CORES:
                 yield Place(core, "tbptt", cell, n_in, n, 16)
 
 
@@ -175,7 +175,9 @@ def page(figures: dict[str, Any]) -> str:
         "## Learning by TBPTT, and what others need",
         "",
         f"SGD with clipping over {SEQUENCE} steps, batch 1: forward, backward and "
-        "update, by the products of a weight and a signal of the steps forward.",
+        "update, by the products of a weight and a signal of the steps forward. A "
+        "model of int8 weights is widened first, and then learns with these counts, "
+        "but for a few instructions.",
         "",
         *_learning_beside_peers(rows),
     ]

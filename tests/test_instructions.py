@@ -3,12 +3,15 @@
 import json
 import shutil
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from pyvgrad import cli, instructions
-from pyvgrad.emulated import compiler_version
+from pyvgrad.cells import CELLS
+from pyvgrad.emulated import CORES, compiler_version
+from pyvgrad.icount import SIZES
 
 FOLDER = Path(__file__).parents[1] / "docs" / "results"
 RECORDED = json.loads((FOLDER / instructions.FIGURES).read_text("utf-8"))
@@ -55,6 +58,21 @@ def test_a_step_is_held_in_rows_and_in_the_layout_of_the_core():
         if place.does == "run":
             found[place.on].add(place.layout)
     assert found == {"m0": {"rows", "words"}, "m3": {"rows", "words"}, "m4": {"rows"}}
+
+
+def test_every_cell_runs_and_learns_at_every_size_on_every_core():
+    found = {(p.does, p.on, p.cell, p.n_in, p.n) for p in instructions.every()}
+    ways = product(("run", "tbptt"), CORES, CELLS, SIZES)
+    assert found == {(does, on, cell, *size) for does, on, cell, size in ways}
+
+
+def test_int8_weights_learn_with_the_counts_of_int16():
+    rows = [p for p in ROWS if (p.does, p.weight_bits) == ("tbptt", 8)]
+    assert rows
+    for p in rows:
+        pair = (ROWS[p], ROWS[p._replace(weight_bits=16)])
+        w8, w16 = (row["instructions_per_step"] for row in pair)
+        assert abs(w8 / w16 - 1) < 0.001
 
 
 def test_every_place_of_the_page_is_recorded_once():
