@@ -42,6 +42,10 @@ class Whole(Run):
         assert y[n] == 0x5A5A
         return err, list(y)[:n]
 
+    def logits(self):
+        """Of the last step with y."""
+        return self.ffi.unpack(self.lib.vg_run_logits(self.run), self.model.n_out)
+
 
 @given(qmodels(whole=True, layout="any"), seeds, st.integers(1, 6), st.integers(1, 6))
 @settings(max_examples=150, deadline=None)
@@ -65,6 +69,7 @@ def test_a_whole_sequence_equals_its_steps_where_no_layer_is_reversed(model, see
     for _ in range(2):  # and on from there
         assert whole.pass_through(x) == (0, steps.steps(x))
         assert whole.save() == steps.save()
+        assert whole.logits() == steps.logits()
 
 
 @given(qmodels(whole=True, layout="any"), seeds)
